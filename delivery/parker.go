@@ -22,31 +22,44 @@ type Parked struct {
 	Endpoint string
 	Event    *mapping.Event
 
+	// Lane is the key by which the endpoint orders its deliveries, which its order setting decides: the event's key,
+	// one constant for all of them (strict), or none (Ordered false).
+	Lane    string
+	Ordered bool
+
 	State    State
 	Attempts int
 	Due      time.Time // earliest next attempt; zero: at once
 	Status   int       // HTTP status of the last answer; 0: none
 	Err      string    // of the last attempt; for a dead delivery, why it is dead
-	Since    time.Time // when the delivery was first taken on: what retry.max_age counts from; zero: the commit time
+	Since    time.Time // when the event committed: what retry.max_age counts from
+}
+
+// Backlog is what an endpoint has waiting in the relay's own tables.
+type Backlog struct {
+	Waiting bool     // there is at least one waiting delivery
+	Blocked []string // Lane keys held back by a delivery that is due later, at most the limit asked for, plus one
+	Due     time.Time // when the earliest of those that wait for a later time is due; zero: none
 }
 
 // Parker is the relay's own tables, as a lane uses them. Every method returns after its transaction committed, so that
 // what it was given may be settled; after an error nothing of the call may be assumed and it may be repeated.
 // Methods are safe for concurrent use; for one endpoint the lane calls them one at a time.
 type Parker interface {
-	// Park adds deliveries behind those of the same endpoint and key, in the order given. A delivery whose
-	// (endpoint, place) is parked already is left as it is, so a resend after a crash changes nothing.
-	Park(ctx context.Context, items []Parked) error
+	// Park adds deliveries behind those of the same endpoint and Lane key, in the order given, and returns their IDs. One
+	// whose (endpoint, place) is parked already is left as it is and gets ID 0, so a resend after a crash changes nothing.
+	// A waiting one with a Due holds back the later ones of its key, those of the same call included.
+	Park(ctx context.Context, items []Parked) ([]int64, error)
 
-	// Next returns up to limit waiting deliveries of the endpoint with an ID above after that may be attempted now, in
-	// order of ID, none of a key whose earlier delivery waits for a later time (with strict: of any key). The second
-	// result is when the earliest of those is due, zero if there is none.
-	Next(ctx context.Context, endpoint string, strict bool, after int64, limit int) ([]Parked, time.Time, error)
+	// Next returns up to limit waiting deliveries of the endpoint that may be attempted now, in order of ID: not those
+	// in taken (which the lane has in memory already), and none of a key held back by an earlier one that is due later.
+	Next(ctx context.Context, endpoint string, taken []int64, limit int) ([]Parked, error)
 
 	// Settle removes delivered ones, and stores the new State, Attempts, Due, Status and Err of the others. A waiting one
-	// with a Due holds back the later ones of its key; a dead one no longer does.
+	// with a Due holds back the later ones of its key until it is due; a dead one no longer does.
 	Settle(ctx context.Context, endpoint string, delivered []int64, changed []Parked) error
 
-	// Backlog returns how many deliveries of the endpoint are waiting.
-	Backlog(ctx context.Context, endpoint string) (int64, error)
+	// Backlog looks at what the endpoint has waiting: at start, and when the lane believes it has drained. It lists at most
+	// limit+1 Blocked keys.
+	Backlog(ctx context.Context, endpoint string, limit int) (Backlog, error)
 }
