@@ -2,6 +2,12 @@ package delivery
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
 
 	"relay/mapping"
 )
@@ -13,16 +19,115 @@ type Request struct {
 	Traceparent, Tracestate string // W3C trace context; empty: none
 }
 
-// Client makes attempts at one endpoint. It is safe for concurrent use.
+// Client makes attempts at one endpoint, over a transport of its own: nothing another endpoint does can use up its
+// connections. It is safe for concurrent use.
 type Client struct {
-	ep *mapping.Endpoint
+	timeout   time.Duration
+	transport *http.Transport
+	signer    *signer
+	tokens    *tokens      // of OAuth2; nil: none
+	template  http.Request // what all attempts have in common
+	headers   []header     // what all attempts have in common, ready to be put into a map
+	replay    bool         // whether net/http may send again what never left
+	secrets   *strings.Replacer
+}
+
+// header is a header with its value in the form a http.Header holds it, shared by all attempts.
+type header struct {
+	name   string
+	values []string
 }
 
 // NewClient returns a client for the endpoint, which introduces itself as relay/version.
-func NewClient(ep *mapping.Endpoint, version string) (*Client, error) { return &Client{ep: ep}, nil }
+func NewClient(ep *mapping.Endpoint, version string) (*Client, error) {
+	u, err := parseURL(ep.URL)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %s: %w", ep.Name, err)
+	}
+	c := &Client{
+		timeout: ep.Timeout,
+		signer:  newSigner(ep.Secrets),
+		headers: []header{{"User-Agent", []string{"relay/" + version}}},
+		replay:  true,
+		secrets: secretsOf(ep, u),
+	}
+	c.transport = newTransport(ep)
+	c.template = http.Request{
+		Method: http.MethodPost, URL: u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}
+	if ep.Auth.OAuth2 != nil {
+		c.tokens = newTokens(ep)
+	}
+	if auth := authorization(ep.Auth, u.User); auth != "" {
+		c.setHeader("Authorization", auth)
+	}
+	u.User = nil
+	for _, h := range ep.Headers {
+		if err := c.customHeader(h[0], h[1]); err != nil {
+			return nil, fmt.Errorf("endpoint %s: %w", ep.Name, err)
+		}
+	}
+	return c, nil
+}
 
-// Send makes one attempt, within the endpoint's timeout.
-func (c *Client) Send(ctx context.Context, r *Request) Outcome { return Outcome{} }
+// parseURL returns the endpoint's URL. Its errors do not quote it: it may hold a password or a token.
+func parseURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		if wrapped, ok := errors.AsType[*url.Error](err); ok {
+			err = wrapped.Err
+		}
+		return nil, fmt.Errorf("parse url: %w", err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, errors.New("url: want http:// or https:// and a host")
+	}
+	return u, nil
+}
 
-// Close closes idle connections. Attempts under way go on.
-func (c *Client) Close() {}
+// customHeader adds a header of the configuration.
+func (c *Client) customHeader(name, value string) error {
+	if !validHeaderName(name) || !validHeaderValue(value) {
+		return fmt.Errorf("header %q: not a valid name and value", name)
+	}
+	switch name = http.CanonicalHeaderKey(name); name {
+	case "Host":
+		c.template.Host = value
+		return nil
+	case "Idempotency-Key", "X-Idempotency-Key":
+		// With one of these net/http takes a POST for idempotent and repeats it by itself, even after the endpoint may
+		// have processed it. It cannot when it has no second copy of the body.
+		c.replay = false
+	}
+	c.setHeader(name, value)
+	return nil
+}
+
+// setHeader replaces a header by name, as long as the client is being built.
+func (c *Client) setHeader(name, value string) {
+	for i := range c.headers {
+		if c.headers[i].name == name {
+			c.headers[i].values = []string{value}
+			return
+		}
+	}
+	c.headers = append(c.headers, header{name, []string{value}})
+}
+
+// Send makes one attempt, within the endpoint's timeout: from connecting to the last byte of the answer. When ctx ends
+// first the attempt is aborted.
+func (c *Client) Send(ctx context.Context, r *Request) Outcome {
+	start := time.Now()
+	a := &attempt{client: c, parent: ctx}
+	o := a.run(r)
+	o.Duration = time.Since(start)
+	return o
+}
+
+// Close closes idle connections. Attempts under way go on, and the client remains usable.
+func (c *Client) Close() {
+	c.transport.CloseIdleConnections()
+	if c.tokens != nil {
+		c.tokens.close()
+	}
+}

@@ -1,0 +1,79 @@
+package delivery
+
+import (
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"hash"
+	"sync"
+
+	"relay/mapping"
+)
+
+// signer signs requests by Standard Webhooks: v1 with each HMAC secret and v1a with each ed25519 key, in the order of
+// the configuration, current first. It is safe for concurrent use.
+type signer struct {
+	keys    []signingKey
+	scratch sync.Pool // of *[]byte
+}
+
+// signingKey is one secret: either hmac or private is set.
+type signingKey struct {
+	hmac    *sync.Pool // of hash.Hash, which keep the key's two half-done hashes over a Reset
+	private ed25519.PrivateKey
+}
+
+func newSigner(secrets []mapping.Secret) *signer {
+	s := &signer{scratch: sync.Pool{New: func() any { return new([]byte) }}}
+	for _, secret := range secrets {
+		if secret.Ed25519 != nil {
+			s.keys = append(s.keys, signingKey{private: secret.Ed25519})
+			continue
+		}
+		key := secret.HMAC
+		s.keys = append(s.keys, signingKey{hmac: &sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}})
+	}
+	return s
+}
+
+// sign returns the webhook-signature header; it is empty without secrets.
+func (s *signer) sign(id, timestamp string, body []byte) string {
+	if len(s.keys) == 0 {
+		return ""
+	}
+	buf := s.scratch.Get().(*[]byte)
+	defer s.scratch.Put(buf)
+	// The beginning of what is signed, and what the signatures are written behind.
+	b := append((*buf)[:0], id...)
+	b = append(b, '.')
+	b = append(b, timestamp...)
+	b = append(b, '.')
+	prefix := len(b)
+	for i, key := range s.keys {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = key.append(b, b[:prefix], body)
+	}
+	*buf = b
+	return string(b[prefix:])
+}
+
+// append appends the signature of prefix and body to b.
+func (k signingKey) append(b, prefix, body []byte) []byte {
+	if k.hmac == nil {
+		message := make([]byte, 0, len(prefix)+len(body))
+		message = append(append(message, prefix...), body...)
+		return base64.StdEncoding.AppendEncode(append(b, "v1a,"...), ed25519.Sign(k.private, message))
+	}
+	mac := k.hmac.Get().(hash.Hash)
+	mac.Reset()
+	mac.Write(prefix)
+	mac.Write(body)
+	b = append(b, "v1,"...)
+	var sum [sha256.Size]byte
+	b = base64.StdEncoding.AppendEncode(b, mac.Sum(sum[:0]))
+	k.hmac.Put(mac)
+	return b
+}
