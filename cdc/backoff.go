@@ -1,0 +1,76 @@
+package cdc
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	backoffLeast  = 100 * time.Millisecond
+	backoffMost   = 30 * time.Second
+	standbyWait   = time.Second      // between two looks at a slot in use
+	healthyStream = 10 * time.Second // a connection that lived this long starts the back-off anew
+)
+
+// backoff waits between connections and tells the log what changes: the first failure, another error, the recovery.
+type backoff struct {
+	log      *slog.Logger
+	attempts int       // failures since the last recovery
+	first    time.Time // of those
+	logged   string    // error the log knows of
+	delay    time.Duration
+	up       time.Time // when the last connection began to stream; zero while there is none
+}
+
+// recovered notes that a connection streams.
+func (b *backoff) recovered() {
+	if b.attempts > 0 {
+		b.log.Info("stream recovered", "attempts", b.attempts, "duration", time.Since(b.first).Round(time.Millisecond))
+	}
+	b.attempts = 0
+	b.up = time.Now()
+}
+
+// wait logs err and waits before the next attempt. It returns false when ctx is done.
+func (b *backoff) wait(ctx context.Context, err error) bool {
+	b.note(err)
+	timer := time.NewTimer(b.next(err))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+func (b *backoff) note(err error) {
+	if !b.up.IsZero() && time.Since(b.up) >= healthyStream {
+		b.delay, b.logged = 0, ""
+	}
+	b.up = time.Time{}
+	if b.attempts == 0 {
+		b.first = time.Now()
+	}
+	b.attempts++
+	if text := err.Error(); text != b.logged {
+		b.logged = text
+		if isFault(err, FaultSlotActive) {
+			b.log.Info("slot is in use, standing by", "err", err)
+		} else {
+			b.log.Warn("stream interrupted, reconnecting", "err", err)
+		}
+	}
+}
+
+// next returns the time to wait: doubling, with up to a fifth of jitter so that relays do not come in step.
+func (b *backoff) next(err error) time.Duration {
+	b.delay = min(max(2*b.delay, backoffLeast), backoffMost)
+	wait := b.delay
+	if isFault(err, FaultSlotActive) {
+		b.delay, wait = 0, standbyWait
+	}
+	return wait + rand.N(wait/5)
+}

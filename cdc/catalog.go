@@ -1,0 +1,185 @@
+package cdc
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// server is what relay needs to know about the server and the role it is let in as.
+type server struct {
+	version   int // server_version_num
+	walLevel  string
+	database  string
+	role      string
+	replicate bool // the role may use replication slots
+
+	slotsFree, sendersFree int
+}
+
+const serverSQL = `SELECT current_setting('server_version_num'), current_setting('wal_level'), current_database(), current_user,
+  (SELECT bool_or(r.rolreplication OR r.rolsuper OR r.rolname = 'rds_replication') FROM pg_roles r
+    WHERE r.rolname = current_user OR (r.rolname = 'rds_replication' AND pg_has_role(current_user, r.oid, 'MEMBER'))),
+  current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
+  current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication)`
+
+func readServer(ctx context.Context, conn *pgconn.PgConn) (*server, error) {
+	rows, err := query(ctx, conn, serverSQL)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the server's settings: %w", err)
+	}
+	if len(rows) != 1 {
+		return nil, fmt.Errorf("ask for the server's settings: %d rows", len(rows))
+	}
+	r := rows[0]
+	s := &server{walLevel: r[1], database: r[2], role: r[3], replicate: r[4] == "t"}
+	s.version, _ = strconv.Atoi(r[0])
+	s.slotsFree, _ = strconv.Atoi(r[5])
+	s.sendersFree, _ = strconv.Atoi(r[6])
+	return s, nil
+}
+
+const oldestVersion = 140000
+
+func (s *server) fault() error {
+	if s.version < oldestVersion {
+		return &Fault{Kind: FaultVersion, Problem: fmt.Sprintf("the server is PostgreSQL %d", s.version/10000), Remedy: "use PostgreSQL 14 or later"}
+	}
+	if s.walLevel != "logical" {
+		return &Fault{Kind: FaultWALLevel, Problem: "wal_level is " + s.walLevel + ", not logical", Remedy: "ALTER SYSTEM SET wal_level = 'logical'; then restart the server"}
+	}
+	return nil
+}
+
+// slot is a row of pg_replication_slots.
+type slot struct {
+	name, plugin, kind, database string
+	activePID                    string // empty: nobody streams from it
+	confirmed                    LSN
+	walStatus, invalidation      string
+	retained                     string // bytes of WAL it holds
+}
+
+// The JSON detour reads columns that older versions do not have.
+const slotSQL = `SELECT slot_type, coalesce(plugin, ''), coalesce(database, ''), coalesce(active_pid::text, ''),
+  coalesce(confirmed_flush_lsn::text, '0/0'), coalesce(wal_status, ''), coalesce(to_jsonb(s)->>'invalidation_reason', ''),
+  CASE WHEN pg_is_in_recovery() THEN '' ELSE coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::text, '') END
+  FROM pg_replication_slots s WHERE slot_name = %s`
+
+// readSlot returns nil when there is no slot of that name.
+func readSlot(ctx context.Context, conn *pgconn.PgConn, name string) (*slot, error) {
+	rows, err := query(ctx, conn, fmt.Sprintf(slotSQL, quoteLiteral(name)))
+	if err != nil {
+		return nil, fmt.Errorf("look up slot %s: %w", name, err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	r := rows[0]
+	s := &slot{name: name, kind: r[0], plugin: r[1], database: r[2], activePID: r[3], walStatus: r[5], invalidation: r[6], retained: r[7]}
+	if s.confirmed, err = pglogrepl.ParseLSN(r[4]); err != nil {
+		return nil, fmt.Errorf("look up slot %s: %w", name, err)
+	}
+	return s, nil
+}
+
+// fault says why the slot cannot be streamed from in the database; whether it is active is for START_REPLICATION to say.
+func (s *slot) fault(name, database string) error {
+	switch {
+	case s == nil:
+		return slotMissing(name, nil)
+	case s.kind != "logical" || s.plugin != "pgoutput":
+		what := "of plugin " + s.plugin
+		if s.kind != "logical" {
+			what = s.kind
+		}
+		return &Fault{Kind: FaultSlotPlugin, Problem: "replication slot " + s.name + " is " + what + ", and belongs to something else",
+			Remedy: "name another slot in source.slot and run relay setup"}
+	case s.database != database:
+		return &Fault{Kind: FaultSlotDatabase, Problem: "replication slot " + s.name + " belongs to database " + s.database + ", not " + database,
+			Remedy: "name another slot in source.slot and run relay setup, or connect to that database"}
+	case s.walStatus == "lost" || s.invalidation != "":
+		why := s.invalidation
+		if why == "" {
+			why = "WAL that it needs was removed"
+		}
+		return slotInvalidated(s.name, why, nil)
+	}
+	return nil
+}
+
+// publication is a row of pg_publication with its tables.
+type publication struct {
+	name                              string
+	all, insert, update, remove, root bool
+	tables                            map[string]bool // "schema.table", as rows name it
+	members                           map[string]bool // as the publication was told; of a partitioned table these differ
+}
+
+// readPublication returns nil when there is no publication of that name.
+func readPublication(ctx context.Context, conn *pgconn.PgConn, name string) (*publication, error) {
+	rows, err := query(ctx, conn, `SELECT puballtables, pubinsert, pubupdate, pubdelete OR pubtruncate, pubviaroot FROM pg_publication WHERE pubname = `+quoteLiteral(name))
+	if err != nil {
+		return nil, fmt.Errorf("look up publication %s: %w", name, err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	r := rows[0]
+	p := &publication{name: name, all: r[0] == "t", insert: r[1] == "t", update: r[2] == "t", remove: r[3] == "t", root: r[4] == "t"}
+	if p.tables, err = readTableSet(ctx, conn, `SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = `+quoteLiteral(name)); err != nil {
+		return nil, fmt.Errorf("look up the tables of publication %s: %w", name, err)
+	}
+	if p.members, err = readTableSet(ctx, conn, `SELECT n.nspname, c.relname FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+  JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = `+quoteLiteral(name)); err != nil {
+		return nil, fmt.Errorf("look up the members of publication %s: %w", name, err)
+	}
+	return p, nil
+}
+
+func readTableSet(ctx context.Context, conn *pgconn.PgConn, sql string) (map[string]bool, error) {
+	rows, err := query(ctx, conn, sql)
+	if err != nil {
+		return nil, err
+	}
+	set := make(map[string]bool, len(rows))
+	for _, r := range rows {
+		set[r[0]+"."+r[1]] = true
+	}
+	return set, nil
+}
+
+// fault says why the tables' rows do not come through the publication.
+func (p *publication) fault(name string, tables []string) error {
+	if p == nil {
+		return &Fault{Kind: FaultPublication, Problem: "publication " + name + " does not exist", Remedy: "relay setup, or: " + createPublicationSQL(name, tables)}
+	}
+	if !p.insert {
+		return &Fault{Kind: FaultPublicationTable, Problem: "publication " + name + " does not publish inserts",
+			Remedy: "ALTER PUBLICATION " + quoteIdent(name) + " SET (publish = 'insert')"}
+	}
+	for _, table := range tables {
+		if !p.has(table) {
+			return p.lacks(table)
+		}
+	}
+	return nil
+}
+
+func (p *publication) has(table string) bool {
+	schema, name := splitTable(table)
+	return p.tables[schema+"."+name]
+}
+
+func (p *publication) lacks(table string) error {
+	schema, name := splitTable(table)
+	if p.members[schema+"."+name] || p.all {
+		return &Fault{Kind: FaultPublicationTable, Problem: "publication " + p.name + " sends the rows of " + table + " under the names of its partitions, or not at all",
+			Remedy: "ALTER PUBLICATION " + quoteIdent(p.name) + " SET (publish_via_partition_root = true)"}
+	}
+	return &Fault{Kind: FaultPublicationTable, Problem: "publication " + p.name + " does not contain table " + table,
+		Remedy: "ALTER PUBLICATION " + quoteIdent(p.name) + " ADD TABLE " + quoteTable(table)}
+}

@@ -1,0 +1,99 @@
+package cdc
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// pinned are the settings that the text form of values depends on, and that a database or role may have set otherwise.
+var pinned = map[string]string{
+	"timezone":                    "UTC",
+	"datestyle":                   "ISO,YMD",
+	"intervalstyle":               "iso_8601",
+	"bytea_output":                "hex",
+	"extra_float_digits":          "3",
+	"client_encoding":             "UTF8",
+	"standard_conforming_strings": "on",
+	"search_path":                 "pg_catalog", // names in our queries mean the catalog's, whoever made others
+	"client_min_messages":         "warning",    // PostgreSQL 18 says only in a warning that it leaves out our rows
+}
+
+// relaxed are settings the URL may override: none of the server's impatience for us.
+var relaxed = map[string]string{
+	"application_name":                    "relay",
+	"statement_timeout":                   "0",
+	"lock_timeout":                        "0",
+	"idle_in_transaction_session_timeout": "0",
+	"idle_session_timeout":                "0",
+	"wal_sender_timeout":                  "60s", // 0 would mean that the server never asks whether we live
+}
+
+const connectTimeout = 15 * time.Second
+
+// configure parses a libpq URL or keywords and pins what the meaning of our queries and rows depends on.
+func configure(url string, replication bool) (*pgconn.Config, error) {
+	cfg, err := pgconn.ParseConfig(url)
+	if err != nil {
+		return nil, &Fault{Kind: FaultConnection, Problem: "source.url cannot be read", Remedy: "a libpq URL such as postgres://user@host:5432/database", Err: err}
+	}
+	if cfg.RuntimeParams == nil {
+		cfg.RuntimeParams = make(map[string]string)
+	}
+	for name, value := range relaxed {
+		if _, ok := cfg.RuntimeParams[name]; !ok {
+			cfg.RuntimeParams[name] = value
+		}
+	}
+	for name, value := range pinned {
+		cfg.RuntimeParams[name] = value
+	}
+	if replication {
+		cfg.RuntimeParams["replication"] = "database"
+	}
+	return cfg, nil
+}
+
+// connect opens a connection, for replication or for plain SQL.
+func connect(ctx context.Context, url string, replication bool) (*pgconn.PgConn, error) {
+	cfg, err := configure(url, replication)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := pgconn.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, connectFault(cfg, err)
+	}
+	return conn, nil
+}
+
+// closeTimeout bounds a polite goodbye.
+const closeTimeout = 2 * time.Second
+
+func closeConn(conn *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_ = conn.Close(ctx) // nothing more is wanted of it
+}
+
+// query runs one statement by the simple protocol, which a replication connection speaks too, and returns its rows as text.
+func query(ctx context.Context, conn *pgconn.PgConn, sql string) ([][]string, error) {
+	results, err := conn.Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	var rows [][]string
+	for _, result := range results {
+		for _, values := range result.Rows {
+			row := make([]string, len(values))
+			for i, v := range values {
+				row[i] = string(v)
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows, nil
+}

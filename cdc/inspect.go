@@ -1,0 +1,235 @@
+package cdc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Inspect looks at everything on the database's side that streaming needs, and says what mends it. It changes nothing.
+func Inspect(ctx context.Context, src Source) []Finding {
+	var in inspection
+	conn, err := connect(ctx, src.URL, false)
+	if err != nil {
+		in.fault("connection", err)
+		return in.findings
+	}
+	defer closeConn(conn)
+	in.conn = conn
+	in.ok("connection", "the server answers")
+	if err := in.database(ctx, &src); err != nil {
+		in.fault("database", err)
+	}
+	return in.findings
+}
+
+// inspection gathers findings over one connection.
+type inspection struct {
+	conn     *pgconn.PgConn
+	server   *server
+	findings []Finding
+}
+
+func (in *inspection) add(level, subject, problem, remedy string) {
+	in.findings = append(in.findings, Finding{level, subject, problem, remedy})
+}
+
+func (in *inspection) ok(subject, found string) { in.add(LevelOK, subject, found, "") }
+func (in *inspection) warn(subject, problem, remedy string) {
+	in.add(LevelWarning, subject, problem, remedy)
+}
+func (in *inspection) reject(subject, problem, remedy string) {
+	in.add(LevelError, subject, problem, remedy)
+}
+
+// fault reports err as an error, with its remedy if it has one.
+func (in *inspection) fault(subject string, err error) {
+	var f *Fault
+	if !errors.As(err, &f) {
+		in.reject(subject, err.Error(), "")
+		return
+	}
+	problem := f.Problem
+	if f.Err != nil {
+		problem += ": " + f.Err.Error()
+	}
+	in.reject(subject, problem, f.Remedy)
+}
+
+func (in *inspection) database(ctx context.Context, src *Source) error {
+	var err error
+	if in.server, err = readServer(ctx, in.conn); err != nil {
+		return err
+	}
+	slot, err := readSlot(ctx, in.conn, src.Slot)
+	if err != nil {
+		return err
+	}
+	in.settings()
+	in.role()
+	in.capacity(slot != nil)
+	partitioned, err := in.tables(ctx, src)
+	if err != nil {
+		return err
+	}
+	if err := in.publication(ctx, src, partitioned); err != nil {
+		return err
+	}
+	in.slot(src.Slot, slot)
+	return in.messages(ctx, src)
+}
+
+func (in *inspection) settings() {
+	s := in.server
+	if err := s.fault(); err != nil {
+		in.fault("server", err)
+		return
+	}
+	in.ok("server", fmt.Sprintf("PostgreSQL %d, wal_level is logical", s.version/10000))
+}
+
+func (in *inspection) role() {
+	role := quoteIdent(in.server.role)
+	if !in.server.replicate {
+		in.reject("role "+in.server.role, "may not use replication slots", "ALTER ROLE "+role+" REPLICATION; on RDS: GRANT rds_replication TO "+role)
+		return
+	}
+	in.ok("role "+in.server.role, "may replicate")
+}
+
+// capacity counts what the relay still needs: a slot unless there is one, and a WAL sender.
+func (in *inspection) capacity(exists bool) {
+	if !exists && in.server.slotsFree <= 0 {
+		in.reject("max_replication_slots", "no replication slot is free", "drop an unused slot, or raise max_replication_slots (ALTER SYSTEM SET, and restart the server)")
+	}
+	if in.server.sendersFree <= 0 {
+		in.warn("max_wal_senders", "no WAL sender is free", "raise max_wal_senders (ALTER SYSTEM SET, and restart the server)")
+	}
+}
+
+// tables looks at each table and returns those that are partitioned.
+func (in *inspection) tables(ctx context.Context, src *Source) (map[string]bool, error) {
+	partitioned := make(map[string]bool)
+	for i := range src.Tables {
+		t := &src.Tables[i]
+		rel, err := readRelation(ctx, in.conn, t.Name)
+		if err != nil {
+			return nil, err
+		}
+		subject := "table " + t.Name
+		if f := rel.fault(t); f != nil {
+			in.fault(subject, f)
+			continue
+		}
+		partitioned[t.Name] = rel.partitioned()
+		faults := rel.columnFaults(t)
+		for _, f := range faults {
+			in.fault(subject, f)
+		}
+		if len(faults) == 0 {
+			in.ok(subject, "has the columns of an outbox")
+		}
+		if !rel.readable {
+			in.warn(subject, "cannot be read by role "+in.server.role+"; streaming does without, replay and explain do not",
+				"GRANT SELECT ON "+quoteTable(t.Name)+" TO "+quoteIdent(in.server.role))
+		}
+	}
+	return partitioned, nil
+}
+
+func (in *inspection) publication(ctx context.Context, src *Source, partitioned map[string]bool) error {
+	subject := "publication " + src.Publication
+	pub, err := readPublication(ctx, in.conn, src.Publication)
+	if err != nil {
+		return err
+	}
+	if err := pub.fault(src.Publication, nil); err != nil {
+		if pub == nil {
+			err = pub.fault(src.Publication, src.tableNames())
+		}
+		in.fault(subject, err)
+		return nil
+	}
+	missing := false
+	for _, table := range src.tableNames() {
+		if !pub.has(table) {
+			missing = true
+			in.fault(subject, pub.lacks(table))
+		} else if partitioned[table] && !pub.root {
+			missing = true
+			in.reject(subject, "sends the rows of "+table+" under the names of its partitions",
+				"ALTER PUBLICATION "+quoteIdent(pub.name)+" SET (publish_via_partition_root = true)")
+		}
+	}
+	if !missing {
+		in.ok(subject, "publishes the inserts of every table")
+	}
+	if pub.update || pub.remove {
+		in.warn(subject, "publishes more than inserts: without a primary key the application's UPDATE and DELETE fail, and their WAL is decoded for nothing",
+			"ALTER PUBLICATION "+quoteIdent(pub.name)+" SET (publish = 'insert')")
+	}
+	if pub.all {
+		in.warn(subject, "is for all tables, the relay's own among them", "use a publication of the outbox tables only")
+	}
+	return in.filters(ctx, pub)
+}
+
+// filters warns of row filters, which PostgreSQL has from version 15.
+func (in *inspection) filters(ctx context.Context, pub *publication) error {
+	rows, err := query(ctx, in.conn, `SELECT schemaname, tablename, to_jsonb(t)->>'rowfilter' FROM pg_publication_tables t
+  WHERE to_jsonb(t)->>'rowfilter' IS NOT NULL AND pubname = `+quoteLiteral(pub.name))
+	if err != nil {
+		return fmt.Errorf("look up the filters of publication %s: %w", pub.name, err)
+	}
+	for _, r := range rows {
+		in.warn("publication "+pub.name, fmt.Sprintf("sends only rows of %s.%s where %s", r[0], r[1], r[2]), "filter with where: in the configuration instead")
+	}
+	return nil
+}
+
+func (in *inspection) slot(name string, s *slot) {
+	subject := "slot " + name
+	if err := s.fault(name, in.server.database); err != nil {
+		in.fault(subject, err)
+		return
+	}
+	state := "exists; nobody streams from it"
+	if s.activePID != "" {
+		state = "is streamed from by PID " + s.activePID
+	}
+	if s.retained != "" {
+		state += ", " + s.retained + " bytes behind"
+	}
+	in.ok(subject, state)
+	if s.walStatus == "unreserved" {
+		in.warn(subject, "is about to lose WAL that it needs", "start relay, or raise max_slot_wal_keep_size")
+	}
+}
+
+// messages warns that whoever may call the function may send events.
+func (in *inspection) messages(ctx context.Context, src *Source) error {
+	if len(src.Messages) == 0 {
+		return nil
+	}
+	rows, err := query(ctx, in.conn, `SELECT p.oid::regprocedure::text FROM pg_proc p
+  WHERE p.proname = 'pg_logical_emit_message' AND has_function_privilege('public', p.oid, 'EXECUTE') ORDER BY 1`)
+	if err != nil {
+		return fmt.Errorf("look up who may emit messages: %w", err)
+	}
+	subject := "messages " + strings.Join(src.Messages, ", ")
+	if len(rows) == 0 {
+		in.ok(subject, "only granted roles may emit logical messages")
+		return nil
+	}
+	functions := make([]string, len(rows))
+	for i, r := range rows {
+		functions[i] = r[0]
+	}
+	list := strings.Join(functions, ", ")
+	in.warn(subject, "every role of this database may emit messages of any prefix, and so send events",
+		"REVOKE EXECUTE ON FUNCTION "+list+" FROM PUBLIC; GRANT EXECUTE ON FUNCTION "+list+" TO the application's role")
+	return nil
+}

@@ -1,0 +1,139 @@
+package cdc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// openTimeout bounds everything from the first packet to the start of the stream.
+const openTimeout = 30 * time.Second
+
+// openSession connects, checks that the database is as streaming needs it, and starts to stream.
+func openSession(ctx context.Context, s *Stream) (*session, error) {
+	conn, err := connect(ctx, s.cfg.URL, true)
+	if err != nil {
+		return nil, err
+	}
+	opening, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	n, err := startSession(opening, s, conn)
+	if err != nil {
+		closeConn(conn)
+		return nil, err
+	}
+	return n, nil
+}
+
+func startSession(ctx context.Context, s *Stream, conn *pgconn.PgConn) (*session, error) {
+	system, err := pglogrepl.IdentifySystem(ctx, conn)
+	if err != nil {
+		return nil, fmt.Errorf("identify system: %w", err)
+	}
+	slot, err := preflight(ctx, &s.cfg, conn)
+	if err != nil {
+		return nil, err
+	}
+	start, err := s.resume(system, slot)
+	if err != nil {
+		return nil, err
+	}
+	if err := startReplication(ctx, &s.cfg, conn, start); err != nil {
+		return nil, startFault(&s.cfg, err)
+	}
+	return newSession(s, conn, start, system.XLogPos), nil
+}
+
+// preflight checks what START_REPLICATION does not: it succeeds without the publication, and PostgreSQL 18 then loses
+// rows with no more than a warning.
+func preflight(ctx context.Context, cfg *StreamConfig, conn *pgconn.PgConn) (*slot, error) {
+	srv, err := readServer(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if err := srv.fault(); err != nil {
+		return nil, err
+	}
+	pub, err := readPublication(ctx, conn, cfg.Publication)
+	if err != nil {
+		return nil, err
+	}
+	if err := pub.fault(cfg.Publication, cfg.Tables); err != nil {
+		return nil, err
+	}
+	slot, err := readSlot(ctx, conn, cfg.Slot)
+	if err != nil {
+		return nil, err
+	}
+	return slot, slot.fault(cfg.Slot, srv.database)
+}
+
+// resume decides where to start. Positions mean something on the cluster they come from only, and never ahead of its
+// WAL: a confirmation of the future is accepted by the server, and loses everything until the WAL gets there.
+func (s *Stream) resume(system pglogrepl.IdentifySystemResult, slot *slot) (LSN, error) {
+	h := &s.history
+	if h.ahead != nil {
+		return 0, h.ahead
+	}
+	start := max(s.mark.Durable(), s.cfg.Start)
+	switch {
+	case h.system != "" && h.system != system.SystemID:
+		h.ahead = diverged(fmt.Sprintf("this is another database cluster (%s) than before (%s)", system.SystemID, h.system))
+	case start > system.XLogPos:
+		h.ahead = diverged(fmt.Sprintf("the server's WAL ends at %s, before position %s that relay has reached", system.XLogPos, start))
+	}
+	if h.ahead != nil {
+		return 0, h.ahead
+	}
+	if h.system != "" && slot.confirmed > start {
+		s.log.Warn("slot was confirmed by another process meanwhile", "from", start.String(), "to", slot.confirmed.String())
+	}
+	h.system = system.SystemID
+	start = max(start, slot.confirmed)
+	// Like a keepalive: nothing before start comes any more. It seeds the watermark, so that no status says flush = 0,
+	// which would confirm everything.
+	s.mark.Keepalive(start)
+	return start, nil
+}
+
+func diverged(problem string) error {
+	return &Fault{Kind: FaultDiverged, Problem: problem,
+		Remedy: "point source.url at the right server; or, when it is the right one, drop the slot and run relay setup, then replay what is missing"}
+}
+
+func startReplication(ctx context.Context, cfg *StreamConfig, conn *pgconn.PgConn, start LSN) error {
+	args := []string{
+		"proto_version '1'",
+		"publication_names " + quoteLiteral(quoteIdent(cfg.Publication)),
+		// Always on: were it to depend on the configuration, so would the places of rows, and saved positions would lie.
+		"messages 'true'",
+	}
+	err := pglogrepl.StartReplication(ctx, conn, quoteIdent(cfg.Slot), start, pglogrepl.StartReplicationOptions{
+		Mode: pglogrepl.LogicalReplication, PluginArgs: args,
+	})
+	if err != nil {
+		return fmt.Errorf("start replication: %w", err)
+	}
+	return nil
+}
+
+// streamError turns what the server sends in mid-stream into an error, or nil for what does not matter.
+func streamError(cfg *StreamConfig, msg pgproto3.BackendMessage) error {
+	switch m := msg.(type) {
+	case *pgproto3.ErrorResponse:
+		return startFault(cfg, pgconn.ErrorResponseToPgError(m))
+	case *pgproto3.NoticeResponse:
+		// PostgreSQL 18: 'skipped loading publication', and our rows are left out of the stream.
+		if m.Code == codeState {
+			return publicationLate(cfg, errors.New(m.Message))
+		}
+	case *pgproto3.CopyDone, *pgproto3.CommandComplete, *pgproto3.ReadyForQuery:
+		return errors.New("the server has ended the stream")
+	}
+	return nil
+}

@@ -1,0 +1,27 @@
+package cdc
+
+import "strings"
+
+// quoteIdent quotes one SQL identifier.
+func quoteIdent(name string) string {
+	return `"` + strings.ReplaceAll(strings.ReplaceAll(name, "\x00", ""), `"`, `""`) + `"`
+}
+
+// quoteLiteral quotes an SQL string. Connections made here pin standard_conforming_strings, so a backslash is a backslash.
+func quoteLiteral(text string) string {
+	return `'` + strings.ReplaceAll(strings.ReplaceAll(text, "\x00", ""), `'`, `''`) + `'`
+}
+
+// splitTable splits "schema.table" at its first dot; a name without one is in schema public.
+func splitTable(name string) (schema, table string) {
+	if schema, table, ok := strings.Cut(name, "."); ok {
+		return schema, table
+	}
+	return "public", name
+}
+
+// quoteTable quotes "schema.table" for SQL.
+func quoteTable(name string) string {
+	schema, table := splitTable(name)
+	return quoteIdent(schema) + "." + quoteIdent(table)
+}

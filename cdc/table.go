@@ -1,0 +1,107 @@
+package cdc
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// relation is a table as the catalog has it now, where Table is one as the stream described it.
+type relation struct {
+	name     string
+	kind     string // relkind
+	unlogged bool
+	readable bool // the role may SELECT from it
+	columns  map[string]relationColumn
+}
+
+type relationColumn struct {
+	typ       string
+	generated bool
+}
+
+// readRelation returns nil when there is no such table.
+func readRelation(ctx context.Context, conn *pgconn.PgConn, name string) (*relation, error) {
+	schema, table := splitTable(name)
+	rows, err := query(ctx, conn, fmt.Sprintf(`SELECT c.oid, c.relkind, c.relpersistence, has_table_privilege(c.oid, 'SELECT') FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s`, quoteLiteral(schema), quoteLiteral(table)))
+	if err != nil {
+		return nil, fmt.Errorf("look up table %s: %w", name, err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	r := &relation{name: name, kind: rows[0][1], unlogged: rows[0][2] != "p", readable: rows[0][3] == "t", columns: make(map[string]relationColumn)}
+	rows, err = query(ctx, conn, `SELECT attname, format_type(atttypid, NULL), attgenerated FROM pg_attribute
+  WHERE attnum > 0 AND NOT attisdropped AND attrelid = `+rows[0][0])
+	if err != nil {
+		return nil, fmt.Errorf("look up the columns of %s: %w", name, err)
+	}
+	for _, c := range rows {
+		r.columns[c[0]] = relationColumn{typ: c[1], generated: c[2] != ""}
+	}
+	return r, nil
+}
+
+func (r *relation) partitioned() bool { return r.kind == "p" }
+
+// fault says why the table cannot be published at all.
+func (r *relation) fault(t *SourceTable) *Fault {
+	switch {
+	case r == nil:
+		remedy := "correct source.tables in the configuration"
+		if t.standard() {
+			remedy = "relay setup, or: " + createTableSQL(t.Name)
+		}
+		return &Fault{Kind: FaultTable, Problem: "table " + t.Name + " does not exist", Remedy: remedy}
+	case r.kind != "r" && r.kind != "p":
+		return &Fault{Kind: FaultTable, Problem: t.Name + " is not a table, and cannot be published", Remedy: "name the table behind it in source.tables"}
+	case r.unlogged:
+		return &Fault{Kind: FaultTable, Problem: "table " + t.Name + " is unlogged or temporary: its rows are not in the WAL", Remedy: "ALTER TABLE " + quoteTable(t.Name) + " SET LOGGED"}
+	}
+	return nil
+}
+
+// columnFaults says which columns are missing or cannot serve.
+func (r *relation) columnFaults(t *SourceTable) []*Fault {
+	var faults []*Fault
+	for _, p := range parts {
+		name := t.column(p)
+		column, ok := r.columns[name]
+		switch {
+		case !ok && p.optional && !t.Named[p.name]:
+		case !ok:
+			faults = append(faults, &Fault{Kind: FaultColumn, Problem: fmt.Sprintf("table %s has no column %q for the event's %s", t.Name, name, p.name),
+				Remedy: fmt.Sprintf("set columns: {%s: …} to one of %s; or ALTER TABLE %s ADD COLUMN %s %s", p.name, r.columnNames(), quoteTable(t.Name), quoteIdent(name), p.typeName())})
+		case column.generated:
+			faults = append(faults, &Fault{Kind: FaultColumn, Problem: fmt.Sprintf("column %q of %s is generated, and is not sent by the server", name, t.Name),
+				Remedy: fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION, and let the application write it", quoteTable(t.Name), quoteIdent(name))})
+		case len(p.types) > 0 && !slices.Contains(p.types, column.typ):
+			faults = append(faults, &Fault{Kind: FaultColumn, Problem: fmt.Sprintf("column %q of %s is of type %s; the event's %s is read from %s", name, t.Name, column.typ, p.name, strings.Join(p.types, ", ")),
+				Remedy: fmt.Sprintf("set columns: {%s: …} to another column, or ALTER TABLE %s ALTER COLUMN %s TYPE %s", p.name, quoteTable(t.Name), quoteIdent(name), p.typeName())})
+		}
+	}
+	return faults
+}
+
+func (p part) typeName() string {
+	switch p.name {
+	case "payload", "headers":
+		return "jsonb"
+	case "time":
+		return "timestamptz"
+	}
+	return "text"
+}
+
+func (r *relation) columnNames() string {
+	names := make([]string, 0, len(r.columns))
+	for name := range r.columns {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
