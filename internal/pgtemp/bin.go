@@ -73,13 +73,14 @@ func complete(dir string) bool {
 	return true
 }
 
-var number = regexp.MustCompile(`\d+(\.\d+)?`)
+var number = regexp.MustCompile(`(\d+(?:\.\d+)?)/bin$`)
 
 // version reads the version out of a path such as /usr/lib/postgresql/15/bin; 0 when it has none.
 func version(dir string) float64 {
-	v, err := strconv.ParseFloat(number.FindString(dir), 64)
-	if err != nil {
+	match := number.FindStringSubmatch(dir)
+	if match == nil {
 		return 0
 	}
+	v, _ := strconv.ParseFloat(match[1], 64) // the expression lets only numbers through
 	return v
 }

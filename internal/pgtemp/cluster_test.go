@@ -3,6 +3,7 @@ package pgtemp_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	os.Stdout.WriteString(c.Dir + "\n")
+	fmt.Println(c.Dir)
 	select {}
 }
 

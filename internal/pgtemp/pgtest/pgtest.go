@@ -4,6 +4,7 @@ package pgtest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -83,9 +84,7 @@ func Cluster(t testing.TB, opts pgtemp.Options) *pgtemp.Cluster {
 
 func fast(settings map[string]string) map[string]string {
 	all := map[string]string{"fsync": "off"}
-	for name, value := range settings {
-		all[name] = value
-	}
+	maps.Copy(all, settings)
 	return all
 }
 
