@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"golang.org/x/term"
+)
+
+// console is where a command reads and writes, and the two options every command has.
+type console struct {
+	in       io.Reader
+	out, err io.Writer
+
+	config string // path of relay.yaml
+	json   bool   // print JSON rather than text for people
+}
+
+// defaultWidth is assumed where the terminal does not tell its own.
+const defaultWidth = 80
+
+func newConsole(in io.Reader, out, err io.Writer) *console {
+	return &console{in: in, out: out, err: err, config: defaultConfig}
+}
+
+// isTerminal reports whether a stream is one a person is looking at.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// interactive reports whether a question would reach a person, and the answer us.
+func (c *console) interactive() bool { return isTerminal(c.in) && isTerminal(c.err) }
+
+// colour reports whether the output may be coloured; see no-color.org.
+func (c *console) colour() bool {
+	return isTerminal(c.out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// width is how many columns the output has.
+func (c *console) width() int {
+	if f, ok := c.out.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			return w
+		}
+	}
+	return defaultWidth
+}
+
+// height is how many lines the output has; 0 if it has no end.
+func (c *console) height() int {
+	if f, ok := c.out.(*os.File); ok {
+		if _, h, err := term.GetSize(int(f.Fd())); err == nil {
+			return h
+		}
+	}
+	return 0
+}
+
+func (c *console) printf(format string, args ...any) { fmt.Fprintf(c.out, format, args...) }
+
+// printJSON writes one indented JSON value and a line end.
+func (c *console) printJSON(v any) error {
+	enc := json.NewEncoder(c.out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// table writes rows in aligned columns, with a heading on a terminal only: what a script reads has one line per thing.
+func (c *console) table(heading []string, rows [][]string) {
+	w := tabwriter.NewWriter(c.out, 0, 8, 2, ' ', 0)
+	if isTerminal(c.out) {
+		fmt.Fprintln(w, strings.ToUpper(strings.Join(heading, "\t")))
+	}
+	for _, row := range rows {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	_ = w.Flush() // a closed pipe is the reader's decision
+}
+
+// The colours used, as SGR parameters.
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	bold   = "1"
+	faint  = "2"
+)
+
+// paint colours text for a terminal and leaves it alone anywhere else.
+func (c *console) paint(sgr, text string) string {
+	if !c.colour() {
+		return text
+	}
+	return "\x1b[" + sgr + "m" + text + "\x1b[0m"
+}
+
+// confirm asks before something that cannot be taken back. Without a terminal nobody can answer, so it refuses and
+// names the flag that answers beforehand.
+func (c *console) confirm(question string, yes bool) error {
+	if yes {
+		return nil
+	}
+	if !c.interactive() {
+		return usagef("%s: not asked for lack of a terminal; add --yes if that is what you want", question)
+	}
+	fmt.Fprintf(c.err, "%s? [y/N] ", question)
+	answer, _ := bufio.NewReader(c.in).ReadString('\n') // no answer is a no
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errDeclined
+}
