@@ -45,3 +45,6 @@ type Position = cdc.Position
 
 // Place is where an event stands in commit order.
 type Place = cdc.Place
+
+// MaxOpen is the most open places a Position lists.
+const MaxOpen = cdc.MaxOpen

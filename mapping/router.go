@@ -1,6 +1,10 @@
 package mapping
 
-import "relay/cdc"
+import (
+	"slices"
+
+	"relay/cdc"
+)
 
 // Target is an endpoint that an event is for.
 type Target struct {
@@ -10,19 +14,92 @@ type Target struct {
 
 // Router turns rows into events and finds the endpoints subscribed to them. It serves one goroutine.
 type Router struct {
-	cfg *Config
+	tables   map[[2]string]Table // by schema and name
+	messages []string
+	bound    map[*cdc.Table]*binding // nil: not our table
+	index    *index
+	targets  []Target
 }
 
 // NewRouter returns a router for the configuration.
-func NewRouter(cfg *Config) *Router { return &Router{cfg: cfg} }
+func NewRouter(cfg *Config) *Router {
+	r := &Router{
+		tables: map[[2]string]Table{}, messages: cfg.Source.Messages,
+		bound: map[*cdc.Table]*binding{}, index: newIndex(cfg.Endpoints),
+	}
+	for _, t := range cfg.Source.Tables {
+		r.tables[[2]string{t.Schema, t.Name}] = t
+	}
+	return r
+}
 
 // Event returns the row as an event. It returns nil if the row is of a table, or a message of a prefix, that is not
 // the relay's, and an error that names the remedy if the table has not the columns that the configuration names. What is
-// wrong with the row itself is the event's Problem.
-func (r *Router) Event(row *cdc.Row) (*Event, error) { return nil, nil }
+// wrong with the row itself is the event's Problem. The event takes the row's values over.
+func (r *Router) Event(row *cdc.Row) (*Event, error) {
+	if row.Table == nil {
+		if !slices.Contains(r.messages, row.Prefix) {
+			return nil, nil //nolint:nilnil // not ours is no error
+		}
+		return messageEvent(row), nil
+	}
+	b, ok := r.bound[row.Table]
+	if !ok {
+		var err error
+		if b, err = r.bind(row.Table); err != nil {
+			return nil, err
+		}
+	}
+	if b == nil {
+		return nil, nil //nolint:nilnil // not ours is no error
+	}
+	return b.event(row), nil
+}
 
-// Route returns the endpoints that the event is for. The slice is valid until the next call.
-func (r *Router) Route(ev *Event) []Target { return nil }
+// maxBound bounds the tables kept: each connection, and each ALTER TABLE, brings new ones.
+const maxBound = 1000
+
+func (r *Router) bind(t *cdc.Table) (*binding, error) {
+	if len(r.bound) >= maxBound {
+		clear(r.bound)
+	}
+	cfg, ok := r.tables[[2]string{t.Schema, t.Name}]
+	if !ok {
+		r.bound[t] = nil
+		return nil, nil //nolint:nilnil // not ours is no error
+	}
+	b, err := bind(cfg, t)
+	if err != nil {
+		return nil, err
+	}
+	r.bound[t] = b
+	return b, nil
+}
+
+// Route returns the endpoints that the event is for, in the order of the file. The slice is valid until the next call.
+func (r *Router) Route(ev *Event) []Target {
+	clear(r.targets) // lets go of the errors
+	r.targets = r.targets[:0]
+	act := activation{ev: ev}
+	for _, ep := range r.index.find(ev.Type) {
+		if ep.Where == nil || ev.Problem != "" {
+			r.targets = append(r.targets, Target{Endpoint: ep})
+			continue
+		}
+		if ok, err := ep.Where.match(&act); ok || err != nil {
+			r.targets = append(r.targets, Target{Endpoint: ep, Err: err})
+		}
+	}
+	return r.targets
+}
 
 // Match reports whether the event is for the endpoint. An error is that of its where expression.
-func (e *Endpoint) Match(ev *Event) (bool, error) { return false, nil }
+func (e *Endpoint) Match(ev *Event) (bool, error) {
+	if !slices.ContainsFunc(e.Events, func(p Pattern) bool { return p.Match(ev.Type) }) {
+		return false, nil
+	}
+	if e.Where == nil || ev.Problem != "" {
+		return true, nil
+	}
+	return e.Where.match(&activation{ev: ev})
+}
