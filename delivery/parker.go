@@ -37,8 +37,8 @@ type Parked struct {
 
 // Backlog is what an endpoint has waiting in the relay's own tables.
 type Backlog struct {
-	Waiting bool     // there is at least one waiting delivery
-	Blocked []string // Lane keys held back by a delivery that is due later, at most the limit asked for, plus one
+	Waiting bool      // there is at least one waiting delivery
+	Blocked []string  // Lane keys held back by a delivery that is due later, at most the limit asked for, plus one
 	Due     time.Time // when the earliest of those that wait for a later time is due; zero: none
 }
 
@@ -58,6 +58,9 @@ type Parker interface {
 	// Settle removes delivered ones, and stores the new State, Attempts, Due, Status and Err of the others. A waiting one
 	// with a Due holds back the later ones of its key until it is due; a dead one no longer does.
 	Settle(ctx context.Context, endpoint string, delivered []int64, changed []Parked) error
+
+	// SetGone notes that the endpoint answered 410 Gone, or no longer counts as gone.
+	SetGone(ctx context.Context, endpoint string, gone bool) error
 
 	// Backlog looks at what the endpoint has waiting: at start, and when the lane believes it has drained. It lists at most
 	// limit+1 Blocked keys.

@@ -1,0 +1,228 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"relay/mapping"
+)
+
+// writeGrace is how long Stop goes on writing to the relay's own tables after attempts were given up.
+const writeGrace = 5 * time.Second
+
+// EndpointState is what an endpoint brings along from before this process started.
+type EndpointState struct {
+	Position mapping.Position // settled already; zero: nothing is
+	Paused   bool             // by an operator
+	Gone     bool             // answered 410
+	Breaker  BreakerStatus
+}
+
+// Config is what a Dispatcher works with.
+type Config struct {
+	Parker  Parker
+	Window  mapping.Window
+	Hold    time.Duration // source.hold: longest an undelivered event may hold the slot
+	Metrics *Metrics
+	Log     *slog.Logger
+
+	// NewSender makes what sends to an endpoint; usually NewClient.
+	NewSender func(ep *mapping.Endpoint) (Sender, error)
+
+	// Random returns a number in [0,1) for jitter; nil: math/rand's.
+	Random func() float64
+}
+
+// Dispatcher hands events to the lanes of the endpoints they are for.
+type Dispatcher struct {
+	cfg    Config
+	env    *environment
+	window *Window
+	lanes  []*lane // by Endpoint.Index
+	next   atomic.Pointer[mapping.Place]
+
+	cancelSend, cancelWrite context.CancelFunc
+	ticking                 sync.WaitGroup
+	stopTick                context.CancelFunc
+}
+
+// NewDispatcher returns a dispatcher with a lane for each endpoint. saved holds what is known of them from before, by
+// name. Stop must be called to end what it starts.
+func NewDispatcher(cfg Config, endpoints []*mapping.Endpoint, saved map[string]EndpointState) (*Dispatcher, error) {
+	window := NewWindow(cfg.Window.Events, cfg.Window.Bytes)
+	d := &Dispatcher{cfg: cfg, window: window, env: &environment{
+		parker: cfg.Parker, window: window, hold: cfg.Hold, log: cfg.Log, random: cfg.Random,
+	}}
+	if d.env.random == nil {
+		d.env.random = defaultRandom
+	}
+	d.env.send, d.cancelSend = context.WithCancel(context.Background())
+	d.env.write, d.cancelWrite = context.WithCancel(context.Background())
+	for _, ep := range endpoints {
+		sender, err := cfg.NewSender(ep)
+		if err != nil {
+			return nil, fmt.Errorf("prepare endpoint %s: %w", ep.Name, err)
+		}
+		d.lanes = append(d.lanes, newLane(ep, sender, d.env, cfg.Metrics.lane(ep.Name), saved[ep.Name]))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	d.stopTick = cancel
+	d.ticking.Go(func() { d.tick(ctx) })
+	for _, l := range d.lanes {
+		l.begin()
+	}
+	return d, nil
+}
+
+// Room returns nil if an event may be dispatched, or a channel that is closed when one may be.
+func (d *Dispatcher) Room() <-chan struct{} { return d.window.Room() }
+
+// Window returns how many events are undelivered in memory.
+func (d *Dispatcher) Window() int64 { return d.window.Events() }
+
+// Dispatch hands an event to the lanes of its targets. tx is settled once for the event, when it is durable for all of
+// them. It does not block, and serves one goroutine, in commit order.
+func (d *Dispatcher) Dispatch(ev *mapping.Event, targets []mapping.Target, size int, tx Settler) {
+	if len(targets) > 0 {
+		t := &ticket{bytes: int64(size) + eventOverhead, window: d.window, tx: tx}
+		t.open.Store(1) // held until all lanes have seen the event
+		tx.Add(1)
+		d.window.take(t.bytes)
+		now := time.Now()
+		for i := range targets {
+			failure := ""
+			if err := targets[i].Err; err != nil {
+				failure = err.Error()
+			}
+			d.lanes[targets[i].Endpoint.Index].accept(ev, t, failure, now)
+		}
+		t.settle()
+	}
+	d.Passed(ev.Place.Next())
+}
+
+// eventOverhead is about what an event costs in memory besides its row's data, in bytes.
+const eventOverhead = 512
+
+// Passed says that everything before place has been dispatched, or is for nobody.
+func (d *Dispatcher) Passed(place mapping.Place) { d.next.Store(&place) }
+
+// Positions returns how far each endpoint is settled, by name. It is empty before the first Passed.
+func (d *Dispatcher) Positions() map[string]mapping.Position {
+	next := d.next.Load()
+	if next == nil {
+		return nil
+	}
+	all := make(map[string]mapping.Position, len(d.lanes))
+	for _, l := range d.lanes {
+		all[l.name] = l.position(*next)
+	}
+	return all
+}
+
+// Notify says that somebody else changed what is parked for an endpoint, or paused or resumed it.
+func (d *Dispatcher) Notify(endpoint string, state EndpointState) {
+	for _, l := range d.lanes {
+		if l.name == endpoint {
+			l.notify(state)
+		}
+	}
+}
+
+// tick has the lanes park what has waited too long. Where one endpoint is slow and another is not, the slow one's events
+// go to the table; where all of them are, reading pauses before events grow so old.
+func (d *Dispatcher) tick(ctx context.Context) {
+	hold := d.env.hold
+	t := time.NewTicker(min(max(hold/20, 10*time.Millisecond), 250*time.Millisecond))
+	defer t.Stop()
+	seen := make([]traffic, len(d.lanes))
+	ages := make([]time.Duration, len(d.lanes))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		now := time.Now()
+		var oldest time.Duration
+		starving := false
+		for i, l := range d.lanes {
+			ages[i] = 0
+			if l.quiet() && !seen[i].recent(now, hold) && seen[i].n == l.received.Load() {
+				continue
+			}
+			seen[i].look(l.received.Load(), now)
+			var diverted bool
+			ages[i], diverted = l.tick(now)
+			oldest = max(oldest, ages[i])
+			starving = starving || !diverted && ages[i] < hold/20 && seen[i].recent(now, hold)
+		}
+		if starving && (d.window.full() || oldest >= hold/2) {
+			for i, age := range ages {
+				if age >= hold/4 {
+					d.lanes[i].overflow()
+				}
+			}
+			oldest = 0
+		}
+		d.window.setAged(oldest >= hold/2)
+	}
+}
+
+// traffic is when a lane last took an event on, as far as ticks tell.
+type traffic struct {
+	n    int64
+	last time.Time
+}
+
+func (t *traffic) look(n int64, now time.Time) {
+	if n != t.n {
+		t.n, t.last = n, now
+	}
+}
+
+func (t *traffic) recent(now time.Time, within time.Duration) bool {
+	return !t.last.IsZero() && now.Sub(t.last) < within
+}
+
+// Stop ends softly, then hard: no new attempts; those under way may finish until ctx ends; what is left is parked, so that
+// it is durable, for a few seconds longer if need be. Nothing is dispatched during or after it. It returns an error if
+// something could not be made durable: it was not settled and will come again.
+func (d *Dispatcher) Stop(ctx context.Context) error {
+	d.stopTick()
+	d.ticking.Wait()
+	for _, l := range d.lanes {
+		l.stop()
+	}
+	quiet := make(chan struct{})
+	go func() {
+		d.env.done.Wait()
+		close(quiet)
+	}()
+	select {
+	case <-quiet:
+	case <-ctx.Done():
+		d.cancelSend()
+		grace := time.NewTimer(writeGrace)
+		defer grace.Stop()
+		select {
+		case <-quiet:
+		case <-grace.C:
+			d.cancelWrite()
+			<-quiet
+		}
+	}
+	d.cancelSend()
+	d.cancelWrite()
+	for _, l := range d.lanes {
+		l.sender.Close()
+	}
+	if n := d.window.Events(); n > 0 {
+		return fmt.Errorf("stop delivery: %d events neither delivered nor parked, they will be sent again", n)
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package delivery
+
+import (
+	"time"
+
+	"relay/mapping"
+)
+
+// begin starts the lane's work with the table: what is parked from before decides whether it may deliver live.
+func (l *lane) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kick(time.Now())
+}
+
+// quiet reports whether nothing live is in the lane.
+func (l *lane) quiet() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open.n == 0
+}
+
+// overflow sends what has queued up in memory, and what follows, to the table.
+func (l *lane) overflow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopping || l.table.diverted {
+		return
+	}
+	l.divert()
+	l.kick(time.Now())
+}
+
+// notify takes in what somebody else changed: parked deliveries, or whether the endpoint is paused.
+func (l *lane) notify(state EndpointState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case state.Gone:
+		l.pause(pausedGone)
+	case state.Paused:
+		l.pause(pausedByOperator)
+	case l.ep.Paused:
+		l.pause(pausedByFile)
+	default:
+		l.paused = ""
+	}
+	l.table.more = true
+	now := time.Now()
+	l.arm(now)
+	l.kick(now)
+}
+
+func (l *lane) pause(why string) {
+	l.paused = why
+	l.divert()
+	l.ground()
+}
+
+// stop takes everything out of memory that is not in the air. What is in the air gets a row if something is parked behind
+// it; otherwise it has until the dispatcher gives up to be delivered, and then a row as well.
+func (l *lane) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopping = true
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	diverted := l.table.diverted
+	l.table.diverted = true
+	if !diverted {
+		for it := l.open.head; it != nil; it = it.next {
+			if it.write == unwritten && (!it.flying || it.behind != nil) {
+				l.table.park(it)
+			}
+		}
+	}
+	l.ground()
+	l.kick(time.Now())
+}
+
+// position is how far the lane is settled, where next is the first place that was not dispatched.
+func (l *lane) position(next mapping.Place) mapping.Position {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := mapping.Position{Mark: next}
+	if r := l.resume; next.Before(r.Mark) {
+		return r // still in what was settled before this process started
+	}
+	for it := l.open.head; it != nil && it.event.Place.Before(next); it = it.next {
+		if len(p.Open) == mapping.MaxOpen {
+			p.Mark = it.event.Place
+			break
+		}
+		p.Open = append(p.Open, it.event.Place)
+	}
+	return p
+}

@@ -1,0 +1,460 @@
+package delivery
+
+import "time"
+
+// Limits of a lane's work with the table.
+const (
+	parkBatch  = 1000 // deliveries in one Park
+	parkBytes  = 16 << 20
+	drainAhead = 512 // parked deliveries in a lane's memory while it drains
+	backOffMin = 100 * time.Millisecond
+	backOffMax = 5 * time.Second
+)
+
+// tableWork is what a lane has to do with the relay's own tables. It is under the lane's mutex; one goroutine at a time,
+// tend, carries it out, so that reads and writes of one endpoint have one order.
+type tableWork struct {
+	// diverted: everything new goes to the table. It starts so, and ends when the table is known to hold nothing that is
+	// not in memory or held back key by key.
+	diverted bool
+	blocked  map[string]struct{} // keys whose new deliveries go to the table although others do not
+
+	parks     []*item // to become rows, in order
+	delivered []int64 // rows to remove
+	changed   []*item // rows to change
+	taken     map[int64]*item
+	state     bool // the endpoint's own row is to be written
+
+	more      bool // the table may hold deliveries that may be attempted and are not in memory
+	exhausted bool // Next returned all there was, and nothing was parked since
+	check     bool // Backlog is to be asked
+	dueAt     time.Time
+	running   bool
+	failures  int // of the table, in a row
+}
+
+func (t *tableWork) init() {
+	t.diverted, t.check = true, true
+	t.blocked = make(map[string]struct{})
+	t.taken = make(map[int64]*item)
+}
+
+// park has a live item become a row.
+func (t *tableWork) park(it *item) {
+	it.write = buffered
+	t.parks = append(t.parks, it)
+}
+
+// change has the row of an item follow it. keep says that the item stays in memory for its next attempt.
+func (t *tableWork) change(it *item, keep bool) {
+	it.keep = keep
+	if !it.noted {
+		it.noted = true
+		t.changed = append(t.changed, it)
+	}
+}
+
+// drop forgets a parked item that was in memory.
+func (t *tableWork) drop(it *item) { delete(t.taken, it.id) }
+
+// pending reports whether there is something to write.
+func (t *tableWork) pending() bool {
+	return len(t.parks) > 0 || len(t.delivered) > 0 || len(t.changed) > 0 || t.state
+}
+
+// kickTable starts tend if it has work.
+func (l *lane) kickTable(now time.Time) {
+	t := &l.table
+	if t.running || !(t.pending() || l.wantsCheck() || l.wantsMore(now)) {
+		return
+	}
+	t.running = true
+	l.env.done.Go(l.tend)
+}
+
+func (l *lane) wantsCheck() bool {
+	return l.table.check && !l.stopping && l.paused == "" && l.state == BreakerClosed
+}
+
+// wantsMore reports whether parked deliveries should be fetched: they may be sent now, and memory runs low of them.
+func (l *lane) wantsMore(now time.Time) bool {
+	return l.table.more && l.permitted(now) && 2*len(l.table.taken) <= l.ahead()
+}
+
+// ahead is how many parked deliveries may be in memory: all that a healthy endpoint can be sent in the time of a query, no
+// more than may be attempted while it recovers.
+func (l *lane) ahead() int {
+	if l.state != BreakerClosed || l.ramp < l.ep.Concurrency {
+		return l.limit()
+	}
+	return max(drainAhead, 4*l.ep.Concurrency)
+}
+
+// tend does the lane's work with the table until there is none.
+func (l *lane) tend() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.env.write.Err() == nil {
+		var err error
+		switch now := time.Now(); {
+		case l.wantsCheck():
+			err = l.settleRows()
+			if err == nil && l.wantsCheck() {
+				err = l.look()
+			}
+		case l.table.pending():
+			err = l.save()
+		case l.wantsMore(now):
+			err = l.fetch()
+		default:
+			l.table.running = false
+			return
+		}
+		l.afterTable(err)
+		now := time.Now()
+		l.arm(now)
+		l.kick(now)
+	}
+	l.table.running = false
+}
+
+// afterTable waits after an error, unlocked, and says when trouble begins and ends.
+func (l *lane) afterTable(err error) {
+	t := &l.table
+	if err == nil {
+		if t.failures > 0 {
+			l.env.log.Info("relay tables reachable again", "endpoint", l.name, "failures", t.failures)
+		}
+		t.failures = 0
+		return
+	}
+	t.failures++
+	if t.failures == 1 && l.env.write.Err() == nil {
+		l.env.log.Warn("relay tables not reachable, retrying", "endpoint", l.name, "err", err)
+	}
+	wait := time.NewTimer(min(backOffMin<<min(t.failures-1, 10), backOffMax))
+	defer wait.Stop()
+	l.mu.Unlock()
+	select {
+	case <-wait.C:
+	case <-l.env.write.Done():
+	}
+	l.mu.Lock()
+}
+
+// save writes everything there is to write. The rows come first and are settled after: a crash between the two sends
+// them again, which the table recognises; the other way round would lose them.
+func (l *lane) save() error {
+	if err := l.saveParks(); err != nil {
+		return err
+	}
+	if err := l.settleRows(); err != nil {
+		return err
+	}
+	return l.saveState()
+}
+
+func (l *lane) saveParks() error {
+	t := &l.table
+	items, rows := l.takeParks()
+	if len(items) == 0 {
+		return nil
+	}
+	l.mu.Unlock()
+	ids, err := l.env.parker.Park(l.env.write, rows)
+	l.mu.Lock()
+	if err != nil {
+		for _, it := range items {
+			it.write = buffered
+		}
+		t.parks = append(items, t.parks...)
+		for i, it := range items { // what was decided meanwhile is decided again, now that nothing is under way
+			if it.result != nil {
+				r := *it.result
+				it.result = nil
+				l.resolve(items[i].queue, r)
+			}
+		}
+		return err
+	}
+	t.exhausted = false
+	for i, it := range items {
+		l.parked(it, ids[i])
+	}
+	return nil
+}
+
+// takeParks takes the next batch out of the buffer and makes rows of it.
+func (l *lane) takeParks() ([]*item, []Parked) {
+	t := &l.table
+	var items []*item
+	var rows []Parked
+	size, n := 0, 0
+	for _, it := range t.parks {
+		if len(items) == parkBatch || size >= parkBytes {
+			break
+		}
+		n++
+		if it.write != buffered { // delivered meanwhile
+			continue
+		}
+		it.write = underway
+		size += len(it.event.Payload)
+		items = append(items, it)
+		rows = append(rows, l.row(it))
+	}
+	t.parks = t.parks[n:]
+	if len(t.parks) == 0 {
+		t.parks = nil
+	}
+	return items, rows
+}
+
+// row is what the table is to hold of an item.
+func (l *lane) row(it *item) Parked {
+	p := Parked{
+		ID: it.id, Endpoint: l.name, Event: it.event, State: Waiting,
+		Attempts: it.attempts, Due: it.due, Status: it.status, Err: it.err, Since: it.event.CommitTime,
+	}
+	p.Lane, p.Ordered = l.laneKey(it.event)
+	if it.dead {
+		p.State, p.Due = Dead, time.Time{}
+	}
+	if it.keep {
+		p.Due = time.Time{}
+	}
+	return p
+}
+
+// parked takes in that an item has become a row.
+func (l *lane) parked(it *item, id int64) {
+	it.write, it.id = unwritten, id
+	l.settle(it)
+	if it.dead {
+		l.metrics.dead.Inc()
+	} else {
+		l.metrics.parked.Inc()
+	}
+	q := it.queue
+	if id != 0 && q != nil {
+		l.table.taken[id] = it
+	}
+	switch {
+	case it.result != nil:
+		r := *it.result
+		it.result = nil
+		l.resolve(q, r)
+	case q != nil && it.flying: // its attempt goes on
+	case q != nil:
+		l.release(it)
+	case !it.dead:
+		l.follow(it)
+	}
+}
+
+// follow sees to it that a row without an item is fetched in time. One whose key is held back comes with its key.
+func (l *lane) follow(it *item) {
+	key, keyed := l.laneKey(it.event)
+	_, blocked := l.table.blocked[key]
+	if !keyed || !blocked || !it.due.IsZero() {
+		l.later(it.due)
+	}
+}
+
+// release lets the key of a held item go on.
+func (l *lane) release(it *item) {
+	if q := it.queue; q != nil && q.head == it && q.stage == held {
+		q.pop()
+		l.proceed(q)
+	}
+	l.table.drop(it)
+}
+
+// later notes that the table holds something to attempt at a time; zero is now.
+func (l *lane) later(due time.Time) {
+	t := &l.table
+	if !due.After(time.Now()) {
+		t.more = true
+	} else if t.dueAt.IsZero() || due.Before(t.dueAt) {
+		t.dueAt = due
+	}
+}
+
+// settleRows writes what became of parked deliveries.
+func (l *lane) settleRows() error {
+	t := &l.table
+	delivered, changed := t.delivered, t.changed
+	if len(delivered)+len(changed) == 0 {
+		return nil
+	}
+	t.delivered, t.changed = nil, nil
+	rows := make([]Parked, len(changed))
+	for i, it := range changed {
+		it.noted = false
+		rows[i] = l.row(it)
+	}
+	for _, id := range delivered {
+		t.taken[id] = nil // not to be fetched again before it is removed
+	}
+	l.mu.Unlock()
+	err := l.env.parker.Settle(l.env.write, l.name, delivered, rows)
+	l.mu.Lock()
+	if err != nil {
+		t.delivered = append(delivered, t.delivered...)
+		for _, it := range changed {
+			t.change(it, it.keep)
+		}
+		return err
+	}
+	for _, id := range delivered {
+		delete(t.taken, id)
+	}
+	for i, it := range changed {
+		l.rewritten(it, rows[i])
+	}
+	return nil
+}
+
+// rewritten takes in that the row of an item was changed.
+func (l *lane) rewritten(it *item, row Parked) {
+	switch {
+	case row.State == Dead:
+		l.metrics.dead.Inc()
+		l.release(it)
+		l.unblocked(it)
+	case !it.keep:
+		l.table.drop(it)
+		l.later(row.Due)
+	}
+}
+
+// fetch brings parked deliveries that may be attempted into memory.
+func (l *lane) fetch() error {
+	t := &l.table
+	limit := max(1, l.ahead()-len(t.taken))
+	taken := make([]int64, 0, len(t.taken)+len(t.delivered))
+	for id := range t.taken {
+		taken = append(taken, id)
+	}
+	taken = append(taken, t.delivered...)
+	t.more = false // what is parked from here on sets it again
+	l.mu.Unlock()
+	rows, err := l.env.parker.Next(l.env.write, l.name, taken, limit)
+	l.mu.Lock()
+	if err != nil {
+		t.more = true
+		return err
+	}
+	now := time.Now()
+	for i := range rows {
+		l.drain(&rows[i], now)
+	}
+	if len(rows) == limit {
+		t.more = true
+	} else if !t.more {
+		t.exhausted, t.check = true, true
+	}
+	return nil
+}
+
+// drain puts a parked delivery where its key's deliveries are.
+func (l *lane) drain(p *Parked, now time.Time) {
+	if _, there := l.table.taken[p.ID]; there {
+		return
+	}
+	it := &item{event: p.Event, id: p.ID, attempts: p.Attempts, status: p.Status, err: p.Err, since: now}
+	if p.Event.Problem != "" {
+		it.dead, it.err = true, p.Event.Problem
+	}
+	l.table.taken[p.ID] = it
+	q := l.queue(l.laneKey(p.Event))
+	q.push(it)
+	if q.stage != idle {
+		return
+	}
+	if it.dead {
+		q.stage = held
+		l.table.change(it, false)
+		return
+	}
+	l.ready.push(q)
+}
+
+// look asks what is in the table, and goes back to live delivery when nothing there could be overtaken.
+func (l *lane) look() error {
+	t := &l.table
+	t.check = false
+	l.mu.Unlock()
+	b, err := l.env.parker.Backlog(l.env.write, l.name, maxBlocked)
+	l.mu.Lock()
+	if err != nil {
+		t.check = true
+		return err
+	}
+	if !b.Due.IsZero() {
+		l.later(b.Due)
+	}
+	if b.Waiting && (!t.exhausted || t.more) {
+		t.more = true
+		return nil
+	}
+	if len(b.Blocked) > maxBlocked || l.paused != "" || l.state != BreakerClosed || l.stopping {
+		return nil
+	}
+	t.diverted = false
+	clear(t.blocked)
+	for _, key := range b.Blocked {
+		t.blocked[key] = struct{}{}
+	}
+	l.takeBack()
+	return nil
+}
+
+// takeBack makes what was about to be parked live again, unless its key is held back.
+func (l *lane) takeBack() {
+	t := &l.table
+	parks := t.parks
+	t.parks = nil
+	now := time.Now()
+	for _, it := range parks {
+		if it.write != buffered {
+			continue
+		}
+		key, keyed := l.laneKey(it.event)
+		switch {
+		case it.dead || l.behind(key, keyed):
+			t.parks = append(t.parks, it)
+		case it.queue != nil:
+			it.write = unwritten
+		case it.due.After(now):
+			t.parks = append(t.parks, it)
+			if keyed {
+				t.blocked[key] = struct{}{}
+			}
+		default:
+			it.write = unwritten
+			q := l.queue(key, keyed)
+			q.push(it)
+			if q.stage == idle {
+				l.ready.push(q)
+			}
+		}
+	}
+}
+
+// saveState writes the endpoint's own row: that it is gone.
+func (l *lane) saveState() error {
+	t := &l.table
+	if !t.state {
+		return nil
+	}
+	t.state = false
+	gone := l.paused == pausedGone
+	l.mu.Unlock()
+	err := l.env.parker.SetGone(l.env.write, l.name, gone)
+	l.mu.Lock()
+	if err != nil {
+		t.state = true
+	}
+	return err
+}

@@ -1,0 +1,172 @@
+package delivery
+
+import (
+	"time"
+
+	"relay/mapping"
+)
+
+// flight is one attempt under way.
+type flight struct {
+	it     *item
+	queue  *keyQueue
+	ep     *mapping.Endpoint
+	sender Sender
+	done   func(Effect)
+}
+
+// work makes attempts until there is none to make, then ends: an endpoint that is quiet has no goroutines. It takes the
+// next ready key whichever that is, so a slow answer occupies one worker and no key but its own.
+func (l *lane) work() {
+	var f flight
+	l.mu.Lock()
+	l.starting--
+	for l.takeOff(&f) {
+		l.mu.Unlock()
+		out := l.attempt(&f)
+		l.mu.Lock()
+		l.land(&f, out)
+	}
+	l.workers--
+	l.mu.Unlock()
+}
+
+// takeOff picks the next attempt, if one may be made now.
+func (l *lane) takeOff(f *flight) bool {
+	if l.ready.n == 0 || l.workers > l.limit() {
+		return false
+	}
+	if l.stopping || l.paused != "" {
+		return false
+	}
+	if !l.until.IsZero() && !l.pauseOver() {
+		return false
+	}
+	if l.limiter != nil && !l.token() {
+		return false
+	}
+	done, ok := l.breaker.Allow()
+	if l.state != BreakerClosed {
+		l.noteBreaker()
+	}
+	if !ok {
+		l.noteBreaker()
+		if l.state == BreakerOpen {
+			l.wakeAt(l.breaker.RetryAt())
+		}
+		return false
+	}
+	q := l.ready.pop()
+	q.stage = busy
+	q.head.flying = true
+	l.inFlight++
+	l.metrics.inFlight.Inc()
+	if l.limiter != nil && l.ready.n > 0 && l.workers < l.limit() {
+		l.start(1)
+	}
+	*f = flight{it: q.head, queue: q, ep: l.ep, sender: l.sender, done: done}
+	return true
+}
+
+func (l *lane) pauseOver() bool {
+	if time.Now().Before(l.until) {
+		l.wakeAt(l.until)
+		return false
+	}
+	l.until = time.Time{}
+	return true
+}
+
+// token takes a token of the rate, or sees to it that the lane is woken when there is one.
+func (l *lane) token() bool {
+	now := time.Now()
+	r := l.limiter.ReserveN(now, 1)
+	d := r.DelayFrom(now)
+	if d == 0 {
+		return true
+	}
+	r.CancelAt(now)
+	l.wakeAt(now.Add(d))
+	return false
+}
+
+// attempt renders and sends. It holds no lock.
+func (l *lane) attempt(f *flight) Outcome {
+	ev := f.it.event
+	body, id, err := render(f.ep, ev)
+	if err != nil {
+		return Outcome{Verdict: Invalid, Reason: ReasonInvalid, Err: err.Error()}
+	}
+	req := Request{ID: id, Body: body}
+	if ev.Headers != nil {
+		req.Traceparent, req.Tracestate = ev.Traceparent()
+	}
+	out := f.sender.Send(l.env.send, &req)
+	if out.Verdict == Delivered {
+		l.metrics.latency.Observe(time.Since(ev.CommitTime).Seconds())
+	}
+	return out
+}
+
+func render(ep *mapping.Endpoint, ev *mapping.Event) (mapping.Body, string, error) {
+	if ep.Format == mapping.FormatCloudEventsBatch {
+		return ep.RenderBatch([]*mapping.Event{ev})
+	}
+	body, err := ep.Render(ev)
+	return body, ev.ID, err
+}
+
+// land takes an attempt's outcome in.
+func (l *lane) land(f *flight, out Outcome) {
+	f.done(out.Effect())
+	l.inFlight--
+	l.metrics.inFlight.Dec()
+	l.metrics.attempt(out)
+	it := f.it
+	it.flying = false
+	if out.Verdict == Delivered && l.state == BreakerClosed {
+		l.succeed(f.queue)
+		return
+	}
+	now := time.Now()
+	l.noteBreaker()
+	l.decide(it, out, now)
+	l.kick(now)
+}
+
+// succeed is land's short way: delivered by an endpoint that is well.
+func (l *lane) succeed(q *keyQueue) {
+	l.resolve(q, result{delivered: true})
+	if l.ramp < l.ep.Concurrency {
+		l.ramp++
+	}
+	if l.table.pending() || l.ready.n > 1 && l.workers < l.limit() {
+		l.kick(time.Now())
+	}
+}
+
+// noteBreaker follows the breaker's state: what it opens for is the table's until a probe succeeds.
+func (l *lane) noteBreaker() {
+	state := l.breaker.Status().State
+	if state == l.state {
+		return
+	}
+	was := l.state
+	l.state = state
+	l.metrics.breaker.Set(float64(state))
+	switch state {
+	case BreakerOpen:
+		l.ramp = l.ep.Breaker.Probes
+		l.divert()
+		l.table.more = true
+		l.wakeAt(l.breaker.RetryAt())
+		if was == BreakerClosed {
+			l.env.log.Warn("endpoint breaker opened", "endpoint", l.name, "reason", string(l.last.reason),
+				"err", l.last.text, "retry_at", l.breaker.RetryAt())
+		}
+	case BreakerClosed:
+		l.env.log.Info("endpoint recovered", "endpoint", l.name)
+	case BreakerHalfOpen:
+		l.ramp = l.ep.Breaker.Probes
+	}
+}
