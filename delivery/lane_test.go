@@ -1,0 +1,666 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"relay/mapping"
+)
+
+// memoryParker is a Parker whose table is a slice: the model that the real store is held to as well, usable where time is
+// simulated.
+type memoryParker struct {
+	mu     sync.Mutex
+	rows   []Parked
+	nextID int64
+	fail   func() error // asked before every call
+	slow   time.Duration
+	gone   bool
+}
+
+func (m *memoryParker) enter() error {
+	if m.slow > 0 {
+		time.Sleep(m.slow) // simulated time
+	}
+	m.mu.Lock()
+	if m.fail != nil {
+		return m.fail()
+	}
+	return nil
+}
+
+func (m *memoryParker) Park(_ context.Context, items []Parked) ([]int64, error) {
+	defer m.mu.Unlock()
+	if err := m.enter(); err != nil {
+		return nil, err
+	}
+	ids := make([]int64, len(items))
+	for i, it := range items {
+		if slices.ContainsFunc(m.rows, func(r Parked) bool { return r.Event.Place == it.Event.Place }) {
+			continue
+		}
+		m.nextID++
+		it.ID = m.nextID
+		ids[i] = it.ID
+		m.rows = append(m.rows, it)
+	}
+	return ids, nil
+}
+
+func (m *memoryParker) blocked(i int, now time.Time) bool {
+	r := m.rows[i]
+	if r.Due.After(now) {
+		return true
+	}
+	return r.Ordered && slices.ContainsFunc(m.rows[:i], func(o Parked) bool {
+		return o.State == Waiting && o.Ordered && o.Lane == r.Lane && o.Due.After(now)
+	})
+}
+
+func (m *memoryParker) Next(_ context.Context, _ string, taken []int64, limit int) ([]Parked, error) {
+	defer m.mu.Unlock()
+	if err := m.enter(); err != nil {
+		return nil, err
+	}
+	var out []Parked
+	for i, r := range m.rows {
+		if len(out) == limit {
+			break
+		}
+		if r.State == Waiting && !slices.Contains(taken, r.ID) && !m.blocked(i, time.Now()) {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+func (m *memoryParker) Settle(_ context.Context, _ string, delivered []int64, changed []Parked) error {
+	defer m.mu.Unlock()
+	if err := m.enter(); err != nil {
+		return err
+	}
+	m.rows = slices.DeleteFunc(m.rows, func(r Parked) bool { return slices.Contains(delivered, r.ID) })
+	for _, c := range changed {
+		if i := slices.IndexFunc(m.rows, func(r Parked) bool { return r.ID == c.ID }); i >= 0 {
+			m.rows[i].State, m.rows[i].Due, m.rows[i].Attempts = c.State, c.Due, c.Attempts
+			m.rows[i].Err, m.rows[i].Status = c.Err, c.Status
+		}
+	}
+	return nil
+}
+
+func (m *memoryParker) SetGone(_ context.Context, _ string, gone bool) error {
+	defer m.mu.Unlock()
+	if err := m.enter(); err != nil {
+		return err
+	}
+	m.gone = gone
+	return nil
+}
+
+func (m *memoryParker) Backlog(_ context.Context, _ string, limit int) (Backlog, error) {
+	defer m.mu.Unlock()
+	if err := m.enter(); err != nil {
+		return Backlog{}, err
+	}
+	var b Backlog
+	now := time.Now()
+	for _, r := range m.rows {
+		if r.State != Waiting {
+			continue
+		}
+		b.Waiting = true
+		if r.Due.After(now) {
+			if b.Due.IsZero() || r.Due.Before(b.Due) {
+				b.Due = r.Due
+			}
+			if r.Ordered && len(b.Blocked) <= limit && !slices.Contains(b.Blocked, r.Lane) {
+				b.Blocked = append(b.Blocked, r.Lane)
+			}
+		}
+	}
+	return b, nil
+}
+
+func (m *memoryParker) count(s State) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, r := range m.rows {
+		if r.State == s {
+			n++
+		}
+	}
+	return n
+}
+
+var _ Parker = (*memoryParker)(nil)
+
+// scriptedSender answers as it is told and records what it was sent, watching that no key is in the air twice.
+type scriptedSender struct {
+	answer func(id string, attempt int) (Outcome, time.Duration)
+
+	mu       sync.Mutex
+	flying   map[string]bool
+	attempts map[string]int
+	got      []string // IDs, in the order of their first 2xx
+	twice    int
+	broken   []string
+	most     int
+	keyOf    func(id string) string
+}
+
+func newSender(answer func(string, int) (Outcome, time.Duration)) *scriptedSender {
+	return &scriptedSender{
+		answer: answer, flying: map[string]bool{}, attempts: map[string]int{},
+		keyOf: func(id string) string { return id[:1] },
+	}
+}
+
+func (s *scriptedSender) Send(ctx context.Context, r *Request) Outcome {
+	key := s.keyOf(r.ID)
+	s.mu.Lock()
+	if key != "" && s.flying[key] {
+		s.broken = append(s.broken, "two attempts of key "+key+" at once")
+	}
+	s.flying[key] = true
+	s.most = max(s.most, len(s.flying))
+	s.attempts[r.ID]++
+	out, delay := s.answer(r.ID, s.attempts[r.ID])
+	s.mu.Unlock()
+	if delay > 0 {
+		t := time.NewTimer(delay)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			out = Outcome{Verdict: Aborted, Reason: ReasonAborted}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.flying, key)
+	if out.Verdict == Delivered {
+		if slices.Contains(s.got, r.ID) {
+			s.twice++
+		} else {
+			s.got = append(s.got, r.ID)
+		}
+	}
+	return out
+}
+
+func (s *scriptedSender) Close() {}
+
+func (s *scriptedSender) received() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.got)
+}
+
+// account is the Settler of a test: it counts.
+type account struct {
+	mu           sync.Mutex
+	open, closed int
+}
+
+func (a *account) Add(n int) { a.mu.Lock(); a.open += n; a.mu.Unlock() }
+func (a *account) Settle()   { a.mu.Lock(); a.closed++; a.mu.Unlock() }
+func (a *account) left() int { a.mu.Lock(); defer a.mu.Unlock(); return a.open - a.closed }
+
+type bench struct {
+	*Dispatcher
+	ep     *mapping.Endpoint
+	parker *memoryParker
+	sender *scriptedSender
+	acct   *account
+	places uint32
+}
+
+func testEndpoint() *mapping.Endpoint {
+	return &mapping.Endpoint{
+		Name: "e", URL: "http://e.test/", Format: mapping.FormatRaw, Timeout: 15 * time.Second, Concurrency: 4,
+		Order: mapping.OrderKey, Batch: mapping.Batch{Events: 1},
+		Retry: mapping.Retry{
+			Delays: []time.Duration{500 * time.Millisecond, 5 * time.Second, 30 * time.Second, 5 * time.Minute, 30 * time.Minute},
+			MaxAge: 96 * time.Hour, Rejected: 3,
+		},
+		Breaker: mapping.Breaker{
+			Failures: 5, Ratio: 0.5, Requests: 20, Window: time.Minute, Open: 15 * time.Second, MaxOpen: 15 * time.Minute, Probes: 1,
+		},
+	}
+}
+
+func startLane(t require.TestingT, ep *mapping.Endpoint, parker *memoryParker, sender *scriptedSender, saved EndpointState) *bench {
+	d, err := NewDispatcher(Config{
+		Parker: parker, Window: mapping.Window{Events: 1000, Bytes: 1 << 20}, Hold: 5 * time.Second,
+		Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+		NewSender: func(*mapping.Endpoint) (Sender, error) { return sender, nil },
+		Random:    func() float64 { return 0 },
+	}, []*mapping.Endpoint{ep}, map[string]EndpointState{ep.Name: saved})
+	require.NoError(t, err)
+	return &bench{Dispatcher: d, ep: ep, parker: parker, sender: sender, acct: &account{}}
+}
+
+// send dispatches events whose first letter is their key; "-" is no key.
+func (b *bench) send(ids ...string) {
+	for _, id := range ids {
+		b.places++
+		ev := &mapping.Event{
+			ID: id, Type: "t", Key: id[:1], Keyed: id[0] != '-', Payload: []byte(`{}`), CommitTime: time.Now(),
+			Place: mapping.Place{Commit: 1, Ordinal: b.places},
+		}
+		b.Dispatch(ev, []mapping.Target{{Endpoint: b.ep}}, 2, b.acct)
+	}
+}
+
+func (b *bench) stop(t require.TestingT) {
+	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	defer cancel()
+	require.NoError(t, b.Stop(ctx))
+	require.Zero(t, b.acct.left(), "settled")
+	require.Empty(t, b.sender.broken)
+}
+
+var (
+	delivered = Outcome{Verdict: Delivered, Reason: ReasonOK, Status: 200}
+	failed    = Outcome{Verdict: Failed, Reason: ReasonServer, Status: 503, Err: "503"}
+	rejected  = Outcome{Verdict: Rejected, Reason: ReasonRejected, Status: 400, Err: "400"}
+)
+
+func always(o Outcome, d time.Duration) func(string, int) (Outcome, time.Duration) {
+	return func(string, int) (Outcome, time.Duration) { return o, d }
+}
+
+func TestLane_DeliversKeysInOrderAndInParallel(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := startLane(t, testEndpoint(), &memoryParker{}, newSender(always(delivered, 100*time.Millisecond)), EndpointState{})
+		start := time.Now()
+		b.send("a1", "a2", "b1", "c1", "a3", "d1", "b2")
+		synctest.Wait()
+		time.Sleep(310 * time.Millisecond)
+		require.Len(t, b.sender.received(), 7)
+		requireKeyOrder(t, b.sender.received())
+		require.Zero(t, b.parker.nextID, "nothing was parked")
+		require.Less(t, time.Since(start), time.Second)
+		b.stop(t)
+	})
+}
+
+func TestLane_BlipStaysInMemory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(func(id string, attempt int) (Outcome, time.Duration) {
+			if id == "a1" && attempt == 1 {
+				return failed, 0
+			}
+			return delivered, 0
+		})
+		b := startLane(t, testEndpoint(), &memoryParker{}, s, EndpointState{})
+		b.send("a1", "a2", "b1")
+		time.Sleep(time.Second)
+		require.Equal(t, []string{"b1", "a1", "a2"}, s.received())
+		require.Zero(t, b.parker.nextID, "nothing was parked")
+		b.stop(t)
+	})
+}
+
+func TestLane_ParksAKeyThatWaitsLongAndLetsOthersFlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		retry := Outcome{Verdict: Retry, Reason: ReasonClient, Status: 404, Err: "404"}
+		s := newSender(func(id string, attempt int) (Outcome, time.Duration) {
+			if id == "a1" && attempt < 4 {
+				return retry, 0
+			}
+			return delivered, 0
+		})
+		b := startLane(t, testEndpoint(), &memoryParker{}, s, EndpointState{})
+		b.send("a1", "a2", "b1")
+		time.Sleep(10 * time.Second) // 0, 0.5 s, 5.5 s; the next is in 30 s
+		require.Equal(t, 2, b.parker.count(Waiting))
+		require.Zero(t, b.acct.left(), "the slot is not held")
+		b.send("a3", "b2")
+		time.Sleep(time.Second)
+		require.Equal(t, []string{"b1", "b2"}, s.received())
+		time.Sleep(30 * time.Second)
+		require.Equal(t, []string{"b1", "b2", "a1", "a2", "a3"}, s.received())
+		require.Zero(t, b.parker.count(Waiting))
+		parked := b.parker.nextID
+		b.send("a4")
+		time.Sleep(time.Second)
+		require.Equal(t, "a4", s.received()[5])
+		require.Equal(t, parked, b.parker.nextID, "the key is live again")
+		b.stop(t)
+	})
+}
+
+func TestLane_ParksWhenBreakerOpensAndDrainsInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		up := time.Now().Add(2 * time.Minute)
+		s := newSender(func(string, int) (Outcome, time.Duration) {
+			if time.Now().Before(up) {
+				return failed, time.Millisecond
+			}
+			return delivered, time.Millisecond
+		})
+		b := startLane(t, testEndpoint(), &memoryParker{slow: time.Millisecond}, s, EndpointState{})
+		var want []string
+		for i := range 600 {
+			id := fmt.Sprintf("%c%03d", 'a'+i%7, i)
+			want = append(want, id)
+			b.send(id)
+			time.Sleep(500 * time.Millisecond)
+		}
+		time.Sleep(10 * time.Minute)
+		got := s.received()
+		require.Len(t, got, len(want))
+		requireKeyOrder(t, got)
+		require.Zero(t, s.twice)
+		total := 0
+		for _, n := range s.attempts {
+			total += n
+		}
+		require.Less(t, total, len(want)+20, "an open breaker lets only probes through")
+		parked := b.parker.nextID
+		b.send("a999")
+		time.Sleep(time.Second)
+		require.Equal(t, parked, b.parker.nextID, "live again")
+		b.stop(t)
+	})
+}
+
+func requireKeyOrder(t require.TestingT, got []string) {
+	last := map[byte]string{}
+	for _, id := range got {
+		require.Less(t, last[id[0]], id, "order of key %c", id[0])
+		last[id[0]] = id
+	}
+}
+
+func TestLane_HangingEndpointHoldsTheSlotNoLongerThanHold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		timeout := Outcome{Verdict: Failed, Reason: ReasonTimeout, Err: "timeout"}
+		hang := true
+		s := newSender(func(string, int) (Outcome, time.Duration) {
+			if hang {
+				return timeout, 15 * time.Second
+			}
+			return delivered, 0
+		})
+		b := startLane(t, testEndpoint(), &memoryParker{}, s, EndpointState{})
+		for i := range 40 {
+			b.send(fmt.Sprintf("%c%03d", 'a'+i%9, i))
+		}
+		time.Sleep(6 * time.Second)
+		require.Zero(t, b.acct.left(), "hold is over, the slot is free")
+		s.mu.Lock()
+		hang = false
+		s.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		require.Len(t, s.received(), 40)
+		requireKeyOrder(t, s.received())
+		require.Zero(t, b.parker.count(Waiting))
+		b.stop(t)
+	})
+}
+
+func TestLane_RejectedDeliveriesBecomeDeadLettersAndTheKeyGoesOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(func(id string, _ int) (Outcome, time.Duration) {
+			if id == "a1" {
+				return rejected, 0
+			}
+			return delivered, 0
+		})
+		b := startLane(t, testEndpoint(), &memoryParker{}, s, EndpointState{})
+		b.send("a1", "a2")
+		time.Sleep(time.Minute)
+		require.Equal(t, 3, s.attempts["a1"])
+		require.Equal(t, []string{"a2"}, s.received())
+		require.Equal(t, 1, b.parker.count(Dead))
+		require.Zero(t, b.parker.count(Waiting))
+		b.stop(t)
+	})
+}
+
+func TestLane_EventWithAProblemIsDeadAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := startLane(t, testEndpoint(), &memoryParker{}, newSender(always(delivered, 0)), EndpointState{})
+		b.Dispatch(&mapping.Event{ID: "a.1", Problem: "id has a dot", CommitTime: time.Now(), Place: mapping.Place{Commit: 1}},
+			[]mapping.Target{{Endpoint: b.ep}}, 2, b.acct)
+		b.Dispatch(&mapping.Event{ID: "a2", CommitTime: time.Now(), Place: mapping.Place{Commit: 1, Ordinal: 1}},
+			[]mapping.Target{{Endpoint: b.ep, Err: errors.New("where: no such key")}}, 2, b.acct)
+		time.Sleep(time.Second)
+		require.Equal(t, 2, b.parker.count(Dead))
+		require.Empty(t, b.sender.received())
+		b.stop(t)
+	})
+}
+
+func TestLane_GoneEndpointIsPausedUntilResumed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gone := true
+		s := newSender(func(string, int) (Outcome, time.Duration) {
+			if gone {
+				return Outcome{Verdict: Gone, Reason: ReasonGone, Status: 410, Err: "410"}, 0
+			}
+			return delivered, 0
+		})
+		b := startLane(t, testEndpoint(), &memoryParker{}, s, EndpointState{})
+		b.send("a1")
+		time.Sleep(time.Second)
+		b.send("a2", "b1")
+		time.Sleep(time.Hour)
+		require.True(t, b.parker.gone)
+		require.Equal(t, 3, b.parker.count(Waiting))
+		require.Equal(t, 1, s.attempts["a1"])
+		gone = false
+		b.Notify("e", EndpointState{})
+		time.Sleep(time.Second)
+		require.Len(t, s.received(), 3)
+		requireKeyOrder(t, s.received())
+		b.stop(t)
+	})
+}
+
+func TestLane_ThrottledEndpointRests(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var rest time.Time
+		s := newSender(nil)
+		s.answer = func(id string, attempt int) (Outcome, time.Duration) {
+			if id == "a1" && attempt == 1 {
+				rest = time.Now().Add(3 * time.Second)
+				return Outcome{Verdict: Throttled, Reason: ReasonThrottled, Status: 429, RetryAfter: 3 * time.Second}, 0
+			}
+			if time.Now().Before(rest) {
+				s.broken = append(s.broken, "attempt while throttled")
+			}
+			return delivered, 0
+		}
+		b := startLane(t, testEndpoint(), &memoryParker{}, s, EndpointState{})
+		b.send("a1")
+		time.Sleep(10 * time.Millisecond)
+		b.send("b1", "a2")
+		time.Sleep(4 * time.Second)
+		require.Len(t, s.received(), 3)
+		require.Zero(t, b.parker.nextID)
+		b.stop(t)
+	})
+}
+
+func TestLane_RateLimitsAttempts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ep := testEndpoint()
+		ep.Rate = 10
+		b := startLane(t, ep, &memoryParker{}, newSender(always(delivered, 300*time.Millisecond)), EndpointState{})
+		for i := range 20 {
+			b.send(fmt.Sprintf("%c1", 'a'+i))
+		}
+		time.Sleep(1050 * time.Millisecond)
+		n := len(b.sender.attempts)
+		require.InDelta(t, 11, n, 1)
+		time.Sleep(2 * time.Second)
+		require.Len(t, b.sender.received(), 20)
+		b.stop(t)
+	})
+}
+
+func TestLane_StopParksWhatIsLeftAndRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		parker := &memoryParker{}
+		s := newSender(always(delivered, 10*time.Second))
+		b := startLane(t, testEndpoint(), parker, s, EndpointState{})
+		b.send("a1", "a2", "b1", "c1", "d1", "e1")
+		time.Sleep(time.Second)
+		pos := b.Positions()["e"]
+		require.Len(t, pos.Open, 6)
+		b.stop(t)
+		require.Len(t, s.received(), 4, "what was in the air has landed")
+		require.Equal(t, 2, parker.count(Waiting))
+		require.Empty(t, b.Positions()["e"].Open)
+
+		again := startLane(t, testEndpoint(), parker, s, EndpointState{Position: b.Positions()["e"]})
+		again.send("a1", "a2", "b1", "c1", "d1", "e1", "a3") // the slot fell back
+		time.Sleep(time.Minute)
+		require.Len(t, s.received(), 7)
+		require.Zero(t, s.twice)
+		requireKeyOrder(t, s.received())
+		again.stop(t)
+	})
+}
+
+// TestLane_KeepsItsPromiseUnderRandomSchedules throws random outcomes, delays, table failures, pauses and restarts at
+// a lane and holds it to the contract: nothing lost, order per key, nothing twice, the slot never held long, settled once.
+func TestLane_KeepsItsPromiseUnderRandomSchedules(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		runSchedule(t, rt)
+	})
+}
+
+func runSchedule(t *testing.T, rt *rapid.T) {
+	n := rapid.IntRange(1, 60).Draw(rt, "events")
+	keys := rapid.IntRange(1, 6).Draw(rt, "keys")
+	order := rapid.SampledFrom([]mapping.Order{mapping.OrderKey, mapping.OrderKey, mapping.OrderStrict, mapping.OrderNone}).Draw(rt, "order")
+	seed := rapid.Uint64().Draw(rt, "seed")
+	badness := rapid.IntRange(0, 60).Draw(rt, "percent bad")
+	tableBadness := rapid.IntRange(0, 30).Draw(rt, "percent table errors")
+	slow := rapid.SampledFrom([]time.Duration{0, time.Millisecond, 300 * time.Millisecond}).Draw(rt, "table latency")
+	gap := rapid.SampledFrom([]time.Duration{0, time.Millisecond, 200 * time.Millisecond, 2 * time.Second}).Draw(rt, "gap")
+	restarts := rapid.IntRange(0, 2).Draw(rt, "restarts")
+	conc := rapid.IntRange(1, 5).Draw(rt, "concurrency")
+	rnd := seed
+	roll := func(percent int) bool {
+		rnd = rnd*6364136223846793005 + 1442695040888963407
+		return int(rnd>>33)%100 < percent
+	}
+	var fault string
+	synctest.Test(t, func(t *testing.T) {
+		ft := &faults{}
+		ep := testEndpoint()
+		ep.Order, ep.Concurrency = order, conc
+		parker := &memoryParker{slow: slow, fail: func() error {
+			if roll(tableBadness) {
+				return errors.New("table fault")
+			}
+			return nil
+		}}
+		bad := []Outcome{failed, failed, {Verdict: Retry, Reason: ReasonClient, Status: 404}, {Verdict: Throttled, Reason: ReasonThrottled, RetryAfter: 2 * time.Second}, {Verdict: Failed, Reason: ReasonTimeout, Err: "timeout"}}
+		s := newSender(nil)
+		s.answer = func(_ string, attempt int) (Outcome, time.Duration) {
+			d := time.Duration(0)
+			if roll(30) {
+				d = 50 * time.Millisecond
+			}
+			if roll(5) {
+				d = 9 * time.Second
+			}
+			if attempt < 4 && roll(badness) {
+				return bad[int(rnd>>40)%len(bad)], d
+			}
+			return delivered, d
+		}
+		if order == mapping.OrderNone {
+			s.keyOf = func(string) string { return "" }
+		}
+		b := startLane(ft, ep, parker, s, EndpointState{})
+		var ids []string
+		per := max(1, n/(restarts+1))
+		for i := range n {
+			id := fmt.Sprintf("%c%03d", 'a'+int(seed>>8+uint64(i)*7)%keys, i)
+			ids = append(ids, id)
+			b.send(id)
+			if gap > 0 && roll(50) {
+				time.Sleep(gap)
+			}
+			if restarts > 0 && i%per == per-1 {
+				restarts--
+				b.stop(ft)
+				saved := EndpointState{Position: b.Positions()["e"]}
+				last := b.places
+				b = startLane(ft, ep, parker, s, saved)
+				b.places = last
+			}
+		}
+		tableBadness = 0
+		time.Sleep(40 * time.Second)
+		if b.acct.left() > 0 && badness == 0 {
+			ft.Errorf("%d events hold the slot", b.acct.left())
+		}
+		time.Sleep(6 * time.Hour)
+		got := s.received()
+		if len(got)+parker.count(Dead) < len(ids) {
+			ft.Errorf("lost: %d of %d received, %d dead, %d waiting", len(got), len(ids), parker.count(Dead), parker.count(Waiting))
+		}
+		if parker.count(Waiting) > 0 {
+			ft.Errorf("%d left waiting", parker.count(Waiting))
+		}
+		if s.twice > 0 {
+			ft.Errorf("%d delivered twice", s.twice)
+		}
+		switch order {
+		case mapping.OrderKey:
+			requireKeyOrder(ft, got)
+		case mapping.OrderStrict:
+			if s.most > 1 || !slices.IsSortedFunc(got, func(a, b string) int { return slices.Index(ids, a) - slices.Index(ids, b) }) {
+				ft.Errorf("strict order broken: %v", got)
+			}
+		}
+		b.stop(ft)
+		fault = ft.text
+	})
+	if fault != "" {
+		rt.Fatalf("%s", fault)
+	}
+}
+
+// faults is a TestingT that collects, so that a bubble ends before rapid is told.
+type faults struct{ text string }
+
+func (f *faults) Errorf(format string, args ...any) {
+	if f.text == "" {
+		f.text = fmt.Sprintf(format, args...)
+	}
+}
+func (f *faults) FailNow() {}
