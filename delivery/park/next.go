@@ -1,0 +1,103 @@
+package park
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"relay/delivery"
+)
+
+// cursor is how far Next has read the readable rows of one endpoint. Rows that become readable get a newer turn, so all
+// that is behind it is what the lane has, or what the lane took and gave up without settling.
+type cursor struct {
+	turn  int64           // of the last row read
+	taken map[int64]int64 // turns of the rows the lane has, by ID; at most what the lane holds
+}
+
+// nextSQL reads first what was due (it is older than what waits behind it), then on by turn. What the lane has already
+// is skipped, not counted.
+const nextSQL = `
+WITH due AS (
+  SELECT ` + columns + ` FROM {{schema}}.delivery d
+  WHERE d.endpoint = $1 AND d.state = 'waiting' AND d.due IS NOT NULL AND d.due <= $2 AND d.id <> ALL ($3::bigint[])
+  ORDER BY d.due LIMIT $4
+), ready AS (
+  SELECT ` + columns + ` FROM {{schema}}.delivery d
+  WHERE d.endpoint = $1 AND d.state = 'waiting' AND NOT d.blocked AND d.due IS NULL AND d.turn > $5 AND d.id <> ALL ($3::bigint[])
+  ORDER BY d.turn LIMIT $4 - (SELECT count(*) FROM due)
+)
+SELECT * FROM due UNION ALL SELECT * FROM ready`
+
+// Next is documented at delivery.Parker. It reads through indexes only, and goes on where it stopped, so that neither
+// the rows that are held back nor those already deleted cost anything.
+func (s *Store) Next(ctx context.Context, endpoint string, taken []int64, limit int) ([]delivery.Parked, error) {
+	c := s.cursor(endpoint)
+	after := c.resume(taken)
+	rows, err := s.pool.Query(ctx, s.sql(nextSQL), endpoint, time.Now(), nonNil(taken), limit, after)
+	if err != nil {
+		return nil, fmt.Errorf("read parked deliveries: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, collect)
+	if err != nil {
+		return nil, fmt.Errorf("read parked deliveries: %w", err)
+	}
+	c.turn = after
+	items := make([]delivery.Parked, len(found))
+	for i, r := range found {
+		items[i] = r.Parked
+		c.taken[r.ID] = r.turn
+		if r.Due.IsZero() {
+			c.turn = max(c.turn, r.turn)
+		}
+	}
+	return items, nil
+}
+
+// cursor returns the endpoint's cursor. Its fields are used without the lock: a lane makes one call at a time.
+func (s *Store) cursor(endpoint string) *cursor {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.cursors[endpoint]
+	if c == nil {
+		c = &cursor{taken: map[int64]int64{}}
+		s.cursors[endpoint] = c
+	}
+	return c
+}
+
+// resume returns the turn to read on from: before the first row that the lane has given up, if there is one.
+func (c *cursor) resume(taken []int64) int64 {
+	after := c.turn
+	now := make(map[int64]int64, len(taken))
+	for _, id := range taken {
+		turn, known := c.taken[id]
+		if !known {
+			turn = id // parked by the lane and kept; a turn is never less than the ID
+		}
+		now[id] = turn
+	}
+	for id, turn := range c.taken {
+		if _, kept := now[id]; !kept {
+			after = min(after, turn-1)
+		}
+	}
+	c.taken = now
+	return after
+}
+
+// forget drops rows that are settled, so that they do not count as given up.
+func (c *cursor) forget(ids []int64) {
+	for _, id := range ids {
+		delete(c.taken, id)
+	}
+}
+
+func nonNil(ids []int64) []int64 {
+	if ids == nil {
+		return []int64{} // id <> ALL (NULL) is never true
+	}
+	return ids
+}

@@ -1,0 +1,126 @@
+package park
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"relay/mapping"
+)
+
+// Origin is what positions are of: a slot of a cluster. Those of another mean nothing, and are not applied: a rebuilt
+// cluster counts its LSNs from the start.
+type Origin struct {
+	System string // the cluster's system identifier
+	Slot   string
+}
+
+// LoadPositions returns how far each endpoint is settled, for the endpoints whose position is of this origin.
+func (s *Store) LoadPositions(ctx context.Context, origin Origin) (map[string]mapping.Position, error) {
+	found, err := s.pool.Query(ctx, s.sql(`SELECT endpoint, (lsn - '0/0'::pg_lsn)::bigint, ordinal, open FROM {{schema}}.position
+WHERE slot = $1 AND system_id = $2`), origin.Slot, origin.System)
+	if err != nil {
+		return nil, fmt.Errorf("load positions: %w", err)
+	}
+	positions := map[string]mapping.Position{}
+	var endpoint, open string
+	var lsn, ordinal int64
+	_, err = pgx.ForEachRow(found, []any{&endpoint, &lsn, &ordinal, &open}, func() error {
+		places, err := parseOpen(open)
+		positions[endpoint] = mapping.Position{Mark: *placeOf(&lsn, &ordinal), Open: places}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load positions: %w", err)
+	}
+	return positions, nil
+}
+
+// SavePositions saves those of the endpoints given. One that is ahead already is left as it is, because what is settled
+// stays settled; but one of another origin is replaced.
+func (s *Store) SavePositions(ctx context.Context, origin Origin, positions map[string]mapping.Position) error {
+	if len(positions) == 0 {
+		return nil
+	}
+	var endpoints, lsns, opens []string
+	var ordinals []int64
+	for endpoint, p := range positions {
+		endpoints, lsns = append(endpoints, endpoint), append(lsns, p.Mark.Commit.String())
+		ordinals, opens = append(ordinals, int64(p.Mark.Ordinal)), append(opens, formatOpen(p.Open))
+	}
+	_, err := s.pool.Exec(ctx, s.sql(`
+INSERT INTO {{schema}}.position AS p (endpoint, lsn, ordinal, open, slot, system_id)
+SELECT i.endpoint, i.lsn, i.ordinal, i.open, $5, $6
+FROM unnest($1::text[], $2::text[]::pg_lsn[], $3::bigint[], $4::text[]) AS i(endpoint, lsn, ordinal, open)
+ORDER BY i.endpoint
+ON CONFLICT (endpoint) DO UPDATE SET lsn = excluded.lsn, ordinal = excluded.ordinal, open = excluded.open,
+  slot = excluded.slot, system_id = excluded.system_id, saved_at = now()
+WHERE (p.lsn, p.ordinal) <= (excluded.lsn, excluded.ordinal) OR p.slot <> excluded.slot OR p.system_id <> excluded.system_id`),
+		endpoints, lsns, ordinals, opens, origin.Slot, origin.System)
+	if err != nil {
+		return fmt.Errorf("save positions: %w", err)
+	}
+	return nil
+}
+
+// DeletePositions deletes the positions of the endpoints, or with none all of them. A slot made anew, or a
+// position that should go back, starts from this.
+func (s *Store) DeletePositions(ctx context.Context, endpoints ...string) error {
+	_, err := s.pool.Exec(ctx, s.sql(`DELETE FROM {{schema}}.position WHERE endpoint = ANY ($1) OR $2`), slices.Concat([]string{}, endpoints), len(endpoints) == 0)
+	if err != nil {
+		return fmt.Errorf("delete positions: %w", err)
+	}
+	return nil
+}
+
+// Unplace takes what is parked out of the stream's order, keeping its own. Needed when the cluster was rebuilt: places of
+// the old one would be taken for the new one's, and a new event for a resend.
+func (s *Store) Unplace(ctx context.Context) error {
+	endpoints, err := s.endpointNames(ctx, Filter{})
+	if err != nil {
+		return err
+	}
+	err = s.write(ctx, endpoints, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, s.sql(`UPDATE {{schema}}.delivery SET lsn = '0/0', ordinal = 0 WHERE lsn > '0/0'`))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("take parked deliveries out of the stream: %w", err)
+	}
+	return nil
+}
+
+// formatOpen writes places as lsn+ordinal, separated by blanks.
+func formatOpen(places []mapping.Place) string {
+	var b strings.Builder
+	for i, p := range places {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(p.Commit.String())
+		b.WriteByte('+')
+		b.WriteString(strconv.FormatUint(uint64(p.Ordinal), 10))
+	}
+	return b.String()
+}
+
+func parseOpen(text string) ([]mapping.Place, error) {
+	var places []mapping.Place
+	for field := range strings.FieldsSeq(text) {
+		lsn, ordinal, _ := strings.Cut(field, "+")
+		n, err := strconv.ParseUint(ordinal, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("open place %q: %w", field, err)
+		}
+		p := mapping.Place{Ordinal: uint32(n)}
+		if err := p.Commit.Scan(lsn); err != nil {
+			return nil, fmt.Errorf("open place %q: %w", field, err)
+		}
+		places = append(places, p)
+	}
+	return places, nil
+}

@@ -1,0 +1,117 @@
+// Package park is the relay's own tables, in a schema of the database that holds the outbox: deliveries that wait or are
+// dead, how far each endpoint is settled, and what is known of each endpoint over a restart.
+package park
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"relay/delivery"
+)
+
+var _ delivery.Parker = (*Store)(nil)
+
+// DefaultSchema is the schema when none is given.
+const DefaultSchema = "relay"
+
+// maxConnections is for lanes that park and drain at once, and the saved positions beside them; more would only wait for
+// the same disk.
+const maxConnections = 4
+
+// Store is the relay's own tables. It is safe for concurrent use.
+type Store struct {
+	pool   *pgxpool.Pool
+	name   string // of the schema
+	schema string // the same, quoted
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	cursors map[string]*cursor // by endpoint
+}
+
+// New returns the store in a schema, over a pool made from PoolConfig. It does not connect.
+func New(pool *pgxpool.Pool, schema string, logger *slog.Logger) *Store {
+	if schema == "" {
+		schema = DefaultSchema
+	}
+	return &Store{
+		pool: pool, name: schema, schema: quote(schema), logger: logger,
+		cursors: map[string]*cursor{},
+	}
+}
+
+// Open returns the store in a schema of the database at url, a libpq URL or keywords. It connects when first used; Close
+// it in the end.
+func Open(ctx context.Context, url, schema string, logger *slog.Logger) (*Store, error) {
+	cfg, err := PoolConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open the relay's own tables: %w", err)
+	}
+	return New(pool, schema, logger), nil
+}
+
+// Close closes the pool; it waits for statements under way.
+func (s *Store) Close() { s.pool.Close() }
+
+// PoolConfig is a pool for a Store. It pins what a database or role may have set otherwise: no time limit of theirs ends
+// a statement of ours, and text forms are the same everywhere. Plans are pinned to indexes, because a table that fills
+// within a minute is planned by the statistics of when it was empty.
+func PoolConfig(url string) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("read the database URL: %w", err)
+	}
+	cfg.MaxConns = maxConnections
+	pin(cfg.ConnConfig)
+	for _, name := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"} {
+		cfg.ConnConfig.RuntimeParams[name] = "off"
+	}
+	return cfg, nil
+}
+
+func pin(cfg *pgx.ConnConfig) {
+	for name, value := range map[string]string{
+		"application_name":                    "relay",
+		"timezone":                            "UTC",
+		"datestyle":                           "ISO,YMD",
+		"intervalstyle":                       "iso_8601",
+		"bytea_output":                        "hex",
+		"extra_float_digits":                  "3",
+		"client_encoding":                     "UTF8",
+		"statement_timeout":                   "0",
+		"lock_timeout":                        "0",
+		"idle_in_transaction_session_timeout": "0",
+		"idle_session_timeout":                "0",
+	} {
+		cfg.RuntimeParams[name] = value
+	}
+}
+
+// sql fills the schema in.
+func (s *Store) sql(text string) string { return strings.ReplaceAll(text, "{{schema}}", s.schema) }
+
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+// write runs fn in a transaction that owns the order of the endpoints' rows: whoever adds, settles, retries or discards
+// holds the same lock until it commits. So a turn that is newer is never visible before one that is older, and what is
+// decided from the rows of a queue still holds when it is written.
+func (s *Store) write(ctx context.Context, endpoints []string, fn func(pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || e, 0)) FROM unnest($2::text[]) e`,
+			"relay "+s.name, endpoints)
+		if err != nil {
+			return fmt.Errorf("lock the endpoint: %w", err)
+		}
+		return fn(tx)
+	})
+}
