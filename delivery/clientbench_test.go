@@ -1,0 +1,113 @@
+package delivery
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"relay/mapping"
+)
+
+// receiver answers every request on every connection with 200, as cheaply as can be: what is measured is the client.
+func receiver(b *testing.B) string {
+	l, err := (&net.ListenConfig{}).Listen(b.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(b, err)
+	b.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go answerAll(conn)
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
+// answerAll expects requests whose body is 300 times x, which headers do not have in a row.
+func answerAll(conn net.Conn) {
+	defer func() { _ = conn.Close() }()
+	r := bufio.NewReader(conn)
+	for {
+		for { // headers
+			line, err := r.ReadSlice('\n')
+			if err != nil {
+				return
+			}
+			if len(line) == 2 {
+				break
+			}
+		}
+		if _, err := r.Discard(300); err != nil {
+			return
+		}
+		if _, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"); err != nil {
+			return
+		}
+	}
+}
+
+// BenchmarkClient_Send is one attempt with one HMAC secret, 16 at once on average.
+func BenchmarkClient_Send(b *testing.B) {
+	ep := &mapping.Endpoint{
+		Name: "billing", URL: receiver(b), Timeout: 15 * time.Second, Concurrency: 32,
+		Secrets: []mapping.Secret{hmacSecret(b)},
+	}
+	c := newClient(b, ep)
+	body := mapping.Body{Bytes: []byte(strings.Repeat("x", 300)), ContentType: "application/json"}
+	b.SetParallelism(8)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if o := c.Send(b.Context(), &Request{ID: vectorID, Body: body}); o.Verdict != Delivered {
+				b.Error(o.Reason, o.Err)
+			}
+		}
+	})
+}
+
+// BenchmarkPlainHTTP is the same with a tuned http.Client and nothing of ours, for comparison.
+func BenchmarkPlainHTTP(b *testing.B) {
+	url := receiver(b)
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32, DisableCompression: true}}
+	body := strings.Repeat("x", 300)
+	b.SetParallelism(8)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, url, strings.NewReader(body))
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Webhook-Id", vectorID)
+			resp, err := client.Do(req)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		}
+	})
+}
+
+// BenchmarkClient_request is what an attempt costs before the transport has it.
+func BenchmarkClient_request(b *testing.B) {
+	ep := endpointAt("http://127.0.0.1")
+	ep.Secrets = []mapping.Secret{hmacSecret(b)}
+	a := &attempt{client: newClient(b, ep), parent: b.Context()}
+	r := &Request{ID: vectorID, Body: mapping.Body{Bytes: []byte(strings.Repeat("x", 300)), ContentType: "application/json"}}
+	b.ReportAllocs()
+	for b.Loop() {
+		a.request(b.Context(), r, nil)
+	}
+}
