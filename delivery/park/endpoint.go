@@ -45,8 +45,8 @@ func (s *Store) SaveBreaker(ctx context.Context, endpoint string, until time.Tim
 }
 
 // SetGone is documented at delivery.Parker.
-func (s *Store) SetGone(ctx context.Context, endpoint string, gone bool) error {
-	return s.setEndpoint(ctx, endpoint, false, "gone = $2", gone)
+func (s *Store) SetGone(ctx context.Context, endpoint string) error {
+	return s.setEndpoint(ctx, endpoint, false, "gone = true")
 }
 
 // Pause stops the endpoint until Resume; a running relay is told.
