@@ -1,0 +1,19 @@
+//go:build !linux
+
+package main
+
+import (
+	"os"
+	"syscall"
+)
+
+// peakMemory is known on Linux only, before the process has ended.
+func peakMemory(int) int64 { return 0 }
+
+// peakOfRusage returns the peak resident set of an ended process in bytes, which is the unit of macOS.
+func peakOfRusage(state *os.ProcessState) int64 {
+	if u, ok := state.SysUsage().(*syscall.Rusage); ok {
+		return u.Maxrss
+	}
+	return 0
+}
