@@ -96,11 +96,15 @@ func (s *slot) fault(name, database string) error {
 		if s.kind != "logical" {
 			what = s.kind
 		}
-		return &Fault{Kind: FaultSlotPlugin, Problem: "replication slot " + s.name + " is " + what + ", and belongs to something else",
-			Remedy: "name another slot in source.slot and run relay setup"}
+		return &Fault{
+			Kind: FaultSlotPlugin, Problem: "replication slot " + s.name + " is " + what + ", and belongs to something else",
+			Remedy: "name another slot in source.slot and run relay setup",
+		}
 	case s.database != database:
-		return &Fault{Kind: FaultSlotDatabase, Problem: "replication slot " + s.name + " belongs to database " + s.database + ", not " + database,
-			Remedy: "name another slot in source.slot and run relay setup, or connect to that database"}
+		return &Fault{
+			Kind: FaultSlotDatabase, Problem: "replication slot " + s.name + " belongs to database " + s.database + ", not " + database,
+			Remedy: "name another slot in source.slot and run relay setup, or connect to that database",
+		}
 	case s.walStatus == "lost" || s.invalidation != "":
 		why := s.invalidation
 		if why == "" {
@@ -158,8 +162,10 @@ func (p *publication) fault(name string, tables []string) error {
 		return &Fault{Kind: FaultPublication, Problem: "publication " + name + " does not exist", Remedy: "relay setup, or: " + createPublicationSQL(name, tables)}
 	}
 	if !p.insert {
-		return &Fault{Kind: FaultPublicationTable, Problem: "publication " + name + " does not publish inserts",
-			Remedy: "ALTER PUBLICATION " + quoteIdent(name) + " SET (publish = 'insert')"}
+		return &Fault{
+			Kind: FaultPublicationTable, Problem: "publication " + name + " does not publish inserts",
+			Remedy: "ALTER PUBLICATION " + quoteIdent(name) + " SET (publish = 'insert')",
+		}
 	}
 	for _, table := range tables {
 		if !p.has(table) {
@@ -177,9 +183,13 @@ func (p *publication) has(table string) bool {
 func (p *publication) lacks(table string) error {
 	schema, name := splitTable(table)
 	if p.members[schema+"."+name] || p.all {
-		return &Fault{Kind: FaultPublicationTable, Problem: "publication " + p.name + " sends the rows of " + table + " under the names of its partitions, or not at all",
-			Remedy: "ALTER PUBLICATION " + quoteIdent(p.name) + " SET (publish_via_partition_root = true)"}
+		return &Fault{
+			Kind: FaultPublicationTable, Problem: "publication " + p.name + " sends the rows of " + table + " under the names of its partitions, or not at all",
+			Remedy: "ALTER PUBLICATION " + quoteIdent(p.name) + " SET (publish_via_partition_root = true)",
+		}
 	}
-	return &Fault{Kind: FaultPublicationTable, Problem: "publication " + p.name + " does not contain table " + table,
-		Remedy: "ALTER PUBLICATION " + quoteIdent(p.name) + " ADD TABLE " + quoteTable(table)}
+	return &Fault{
+		Kind: FaultPublicationTable, Problem: "publication " + p.name + " does not contain table " + table,
+		Remedy: "ALTER PUBLICATION " + quoteIdent(p.name) + " ADD TABLE " + quoteTable(table),
+	}
 }

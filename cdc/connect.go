@@ -2,6 +2,7 @@ package cdc
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -46,9 +47,7 @@ func configure(url string, replication bool) (*pgconn.Config, error) {
 			cfg.RuntimeParams[name] = value
 		}
 	}
-	for name, value := range pinned {
-		cfg.RuntimeParams[name] = value
-	}
+	maps.Copy(cfg.RuntimeParams, pinned)
 	if replication {
 		cfg.RuntimeParams["replication"] = "database"
 	}

@@ -41,6 +41,7 @@ func (in *inspection) ok(subject, found string) { in.add(LevelOK, subject, found
 func (in *inspection) warn(subject, problem, remedy string) {
 	in.add(LevelWarning, subject, problem, remedy)
 }
+
 func (in *inspection) reject(subject, problem, remedy string) {
 	in.add(LevelError, subject, problem, remedy)
 }
@@ -115,7 +116,7 @@ func (in *inspection) tables(ctx context.Context, src *Source) (map[string]bool,
 	partitioned := make(map[string]bool)
 	for i := range src.Tables {
 		t := &src.Tables[i]
-		rel, err := readRelation(ctx, in.conn, t.Name)
+		rel, err := readTable(ctx, in.conn, t.Name)
 		if err != nil {
 			return nil, err
 		}

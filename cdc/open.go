@@ -102,8 +102,10 @@ func (s *Stream) resume(system pglogrepl.IdentifySystemResult, slot *slot) (LSN,
 }
 
 func diverged(problem string) error {
-	return &Fault{Kind: FaultDiverged, Problem: problem,
-		Remedy: "point source.url at the right server; or, when it is the right one, drop the slot and run relay setup, then replay what is missing"}
+	return &Fault{
+		Kind: FaultDiverged, Problem: problem,
+		Remedy: "point source.url at the right server; or, when it is the right one, drop the slot and run relay setup, then replay what is missing",
+	}
 }
 
 func startReplication(ctx context.Context, cfg *StreamConfig, conn *pgconn.PgConn, start LSN) error {

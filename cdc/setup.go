@@ -61,7 +61,7 @@ func (s *setup) exec(ctx context.Context, did, sql string) error {
 func (s *setup) tables(ctx context.Context) error {
 	for i := range s.src.Tables {
 		t := &s.src.Tables[i]
-		rel, err := readRelation(ctx, s.conn, t.Name)
+		rel, err := readTable(ctx, s.conn, t.Name)
 		if err != nil {
 			return err
 		}

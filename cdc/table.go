@@ -9,22 +9,22 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// relation is a table as the catalog has it now, where Table is one as the stream described it.
-type relation struct {
+// catalogTable is a table as the catalog has it now, where Table is one as the stream described it.
+type catalogTable struct {
 	name     string
 	kind     string // relkind
 	unlogged bool
 	readable bool // the role may SELECT from it
-	columns  map[string]relationColumn
+	columns  map[string]catalogColumn
 }
 
-type relationColumn struct {
+type catalogColumn struct {
 	typ       string
 	generated bool
 }
 
-// readRelation returns nil when there is no such table.
-func readRelation(ctx context.Context, conn *pgconn.PgConn, name string) (*relation, error) {
+// readTable returns nil when there is no such table.
+func readTable(ctx context.Context, conn *pgconn.PgConn, name string) (*catalogTable, error) {
 	schema, table := splitTable(name)
 	rows, err := query(ctx, conn, fmt.Sprintf(`SELECT c.oid, c.relkind, c.relpersistence, has_table_privilege(c.oid, 'SELECT') FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s`, quoteLiteral(schema), quoteLiteral(table)))
@@ -34,22 +34,22 @@ func readRelation(ctx context.Context, conn *pgconn.PgConn, name string) (*relat
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	r := &relation{name: name, kind: rows[0][1], unlogged: rows[0][2] != "p", readable: rows[0][3] == "t", columns: make(map[string]relationColumn)}
+	r := &catalogTable{name: name, kind: rows[0][1], unlogged: rows[0][2] != "p", readable: rows[0][3] == "t", columns: make(map[string]catalogColumn)}
 	rows, err = query(ctx, conn, `SELECT attname, format_type(atttypid, NULL), attgenerated FROM pg_attribute
   WHERE attnum > 0 AND NOT attisdropped AND attrelid = `+rows[0][0])
 	if err != nil {
 		return nil, fmt.Errorf("look up the columns of %s: %w", name, err)
 	}
 	for _, c := range rows {
-		r.columns[c[0]] = relationColumn{typ: c[1], generated: c[2] != ""}
+		r.columns[c[0]] = catalogColumn{typ: c[1], generated: c[2] != ""}
 	}
 	return r, nil
 }
 
-func (r *relation) partitioned() bool { return r.kind == "p" }
+func (r *catalogTable) partitioned() bool { return r.kind == "p" }
 
 // fault says why the table cannot be published at all.
-func (r *relation) fault(t *SourceTable) *Fault {
+func (r *catalogTable) fault(t *SourceTable) *Fault {
 	switch {
 	case r == nil:
 		remedy := "correct source.tables in the configuration"
@@ -66,7 +66,7 @@ func (r *relation) fault(t *SourceTable) *Fault {
 }
 
 // columnFaults says which columns are missing or cannot serve.
-func (r *relation) columnFaults(t *SourceTable) []*Fault {
+func (r *catalogTable) columnFaults(t *SourceTable) []*Fault {
 	var faults []*Fault
 	for _, p := range parts {
 		name := t.column(p)
@@ -74,14 +74,20 @@ func (r *relation) columnFaults(t *SourceTable) []*Fault {
 		switch {
 		case !ok && p.optional && !t.Named[p.name]:
 		case !ok:
-			faults = append(faults, &Fault{Kind: FaultColumn, Problem: fmt.Sprintf("table %s has no column %q for the event's %s", t.Name, name, p.name),
-				Remedy: fmt.Sprintf("set columns: {%s: …} to one of %s; or ALTER TABLE %s ADD COLUMN %s %s", p.name, r.columnNames(), quoteTable(t.Name), quoteIdent(name), p.typeName())})
+			faults = append(faults, &Fault{
+				Kind: FaultColumn, Problem: fmt.Sprintf("table %s has no column %q for the event's %s", t.Name, name, p.name),
+				Remedy: fmt.Sprintf("set columns: {%s: …} to one of %s; or ALTER TABLE %s ADD COLUMN %s %s", p.name, r.columnNames(), quoteTable(t.Name), quoteIdent(name), p.typeName()),
+			})
 		case column.generated:
-			faults = append(faults, &Fault{Kind: FaultColumn, Problem: fmt.Sprintf("column %q of %s is generated, and is not sent by the server", name, t.Name),
-				Remedy: fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION, and let the application write it", quoteTable(t.Name), quoteIdent(name))})
+			faults = append(faults, &Fault{
+				Kind: FaultColumn, Problem: fmt.Sprintf("column %q of %s is generated, and is not sent by the server", name, t.Name),
+				Remedy: fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION, and let the application write it", quoteTable(t.Name), quoteIdent(name)),
+			})
 		case len(p.types) > 0 && !slices.Contains(p.types, column.typ):
-			faults = append(faults, &Fault{Kind: FaultColumn, Problem: fmt.Sprintf("column %q of %s is of type %s; the event's %s is read from %s", name, t.Name, column.typ, p.name, strings.Join(p.types, ", ")),
-				Remedy: fmt.Sprintf("set columns: {%s: …} to another column, or ALTER TABLE %s ALTER COLUMN %s TYPE %s", p.name, quoteTable(t.Name), quoteIdent(name), p.typeName())})
+			faults = append(faults, &Fault{
+				Kind: FaultColumn, Problem: fmt.Sprintf("column %q of %s is of type %s; the event's %s is read from %s", name, t.Name, column.typ, p.name, strings.Join(p.types, ", ")),
+				Remedy: fmt.Sprintf("set columns: {%s: …} to another column, or ALTER TABLE %s ALTER COLUMN %s TYPE %s", p.name, quoteTable(t.Name), quoteIdent(name), p.typeName()),
+			})
 		}
 	}
 	return faults
@@ -97,7 +103,7 @@ func (p part) typeName() string {
 	return "text"
 }
 
-func (r *relation) columnNames() string {
+func (r *catalogTable) columnNames() string {
 	names := make([]string, 0, len(r.columns))
 	for name := range r.columns {
 		names = append(names, name)

@@ -38,8 +38,10 @@ func (s *setup) dropSlot(ctx context.Context) error {
 	if err := slot.fault(name, s.server.database); err != nil && !isFault(err, FaultSlotInvalidated) {
 		return err
 	}
-	active := &Fault{Kind: FaultSlotActive, Problem: fmt.Sprintf("replication slot %s is in use by PID %s", name, slot.activePID),
-		Remedy: "stop the relay that streams from it, or: SELECT pg_terminate_backend(" + slot.activePID + ")"}
+	active := &Fault{
+		Kind: FaultSlotActive, Problem: fmt.Sprintf("replication slot %s is in use by PID %s", name, slot.activePID),
+		Remedy: "stop the relay that streams from it, or: SELECT pg_terminate_backend(" + slot.activePID + ")",
+	}
 	if slot.activePID != "" {
 		return active
 	}
