@@ -128,17 +128,9 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	a.reused.Store(info.Reused)
 }
 
-// requestBody reads a body that is shared with other attempts.
-type requestBody struct{ bytes.Reader }
-
-func newRequestBody(b []byte) *requestBody {
-	var body requestBody
-	body.Reset(b)
-	return &body
-}
-
-// Close does nothing.
-func (*requestBody) Close() error { return nil }
+// newRequestBody returns a reader of a body that is shared with other attempts. It is of a type that net/http knows to be in
+// memory: for any other it sends the headers ahead in a write of their own, which costs a third more per attempt.
+func newRequestBody(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
 
 // readAnswer reads the answer to its end, so that the connection can be used again, or to answerLimit, after which
 // closing it costs less than reading on. It returns the beginning if the status is not 2xx.
