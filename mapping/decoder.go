@@ -132,10 +132,15 @@ func (d *decoder) readFile(path string) ([]byte, error) {
 // failAt reports a mistake across keys at the first of the key paths that the file has.
 func (d *decoder) failAt(message string, paths ...string) {
 	for _, path := range paths {
-		if node := d.seen[path]; node != nil {
-			d.add(node.Line, node.Column, path, message)
-			return
+		node := d.seen[path]
+		if node == nil {
+			continue
 		}
+		if strings.HasPrefix(paths[0], path+".") {
+			path = paths[0] // the place of what it is missing from
+		}
+		d.add(node.Line, node.Column, path, message)
+		return
 	}
 	d.add(0, 0, paths[0], message)
 }
@@ -172,8 +177,10 @@ func (v value) found() string {
 		return "a list"
 	case v.node.ShortTag() == "!!null":
 		return "nothing"
+	case v.secret && v.node.ShortTag() == "!!str":
+		return "text"
 	case v.secret:
-		return "something else"
+		return "a number, a date or the like"
 	case v.node.ShortTag() == "!!str":
 		return strconv.Quote(shorten(v.node.Value))
 	}

@@ -53,7 +53,7 @@ func (e *Endpoint) sum() string {
 			fmt.Fprintf(h, "%q,", fmt.Sprint(part))
 		}
 	}
-	put(e.Name, e.slot, e.URL, len(e.Events), e.Where.String(), e.Body.String(), e.Format, e.Source)
+	put(e.Name, e.slot, e.URL, len(e.Events), e.Where.expanded(), e.Body.expanded(), e.Format, e.Source)
 	for _, p := range e.Events {
 		put(p)
 	}

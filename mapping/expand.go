@@ -63,7 +63,7 @@ func (d *decoder) variable(text string) (string, error) {
 		}
 		data, err := d.readFile(path)
 		if err != nil {
-			return "", fmt.Errorf("found ${file:%s}, but %s %s", path, path, fileProblem(err))
+			return "", fmt.Errorf("found ${file:%s}, but %s", path, fileProblem(err))
 		}
 		return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), nil
 	}

@@ -16,12 +16,21 @@ const maxCost = 1_000_000
 
 // Expression is a compiled CEL expression of an endpoint. It is immutable and safe for concurrent use.
 type Expression struct {
-	text    string
+	source  string // as in the file, for people: what ${…} stands for may be secret
+	text    string // expanded
 	program cel.Program
 }
 
-// String returns the expression as it was written, expanded. That of no expression is empty.
+// String returns the expression as it is in the file. That of no expression is empty.
 func (x *Expression) String() string {
+	if x == nil {
+		return ""
+	}
+	return x.source
+}
+
+// expanded returns the expression as it is evaluated.
+func (x *Expression) expanded() string {
 	if x == nil {
 		return ""
 	}
@@ -71,7 +80,7 @@ func compile(text string, check func(*types.Type) string) (*Expression, []exprEr
 	if err != nil {
 		return nil, []exprError{{1, 0, firstLine(err.Error())}}
 	}
-	return &Expression{text: text, program: program}, nil
+	return &Expression{source: text, text: text, program: program}, nil
 }
 
 func exprErrors(issues *cel.Issues) []exprError {
@@ -81,6 +90,12 @@ func exprErrors(issues *cel.Issues) []exprError {
 	var errs []exprError
 	for _, e := range issues.Errors() {
 		message := strings.ReplaceAll(firstLine(e.Message), " (in container '')", "")
+		message, _, _ = strings.Cut(message, " expecting ")
+		message = strings.Replace(message, "mismatched input '<EOF>'", "the expression ends too early", 1)
+		if strings.Contains(message, "wrapper(string)") {
+			message = strings.ReplaceAll(message, "wrapper(string)", "string or null") +
+				": the columns of row are text, use int(…) or double(…)"
+		}
 		if strings.HasPrefix(message, "undeclared reference to") {
 			message += ", expected event, payload, row or a function of CEL"
 		}

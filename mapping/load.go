@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 )
@@ -55,12 +56,16 @@ func (c *Config) NeedsRestart(next *Config) []string {
 // fixed returns the keys that need a restart, each with all that its value says.
 func (c *Config) fixed() [][2]string {
 	s, a := &c.Source, &c.Admin
+	var tables strings.Builder
+	for _, t := range s.Tables {
+		fmt.Fprintf(&tables, "%q %q %v %s\n", t.Schema, t.Name, t.Columns, t.Retention)
+	}
 	return [][2]string{
 		{"source.url", s.URL},
 		{"source.slot", s.Slot},
 		{"source.publication", s.Publication},
 		{"source.schema", s.Schema},
-		{"source.tables", fmt.Sprintf("%+v", s.Tables)},
+		{"source.tables", tables.String()},
 		{"source.messages", fmt.Sprintf("%q", s.Messages)},
 		{"source.existing", s.Existing},
 		{"source.on_slot_lost", s.OnSlotLost},

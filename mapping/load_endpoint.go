@@ -16,7 +16,7 @@ var endpointName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,63}$`)
 
 func (v value) endpoints() []*Endpoint {
 	entries := v.entries("a mapping of endpoint names")
-	if len(entries) == 0 && (v.isNull() || len(v.node.Content) == 0) {
+	if v.isNull() || v.node.Kind == yaml.MappingNode && len(v.node.Content) == 0 {
 		v.fail("found no endpoint, expected at least one")
 	}
 	var list []*Endpoint
@@ -48,12 +48,15 @@ func (v value) endpoint(e *Endpoint, defaults bool) {
 			f[own] = func(v value) { v.fail("belongs to each endpoint, expected no %s in defaults", own) }
 		}
 	}
-	before := len(v.d.errs)
+	hasURL := false
+	if !defaults {
+		f["url"] = func(v value) { hasURL = true; v.endpointURL(&e.URL) }
+	}
 	v.mapping("endpoint keys", f)
 	if defaults {
 		return
 	}
-	if v.d.seen[v.path+".url"] == nil && len(v.d.errs) == before {
+	if !hasURL && (v.node.Kind == yaml.MappingNode || v.isNull()) {
 		v.fail("found no url, expected url: https://…")
 	}
 	v.consistent(e)
@@ -221,7 +224,13 @@ func (v value) expression(to **Expression, compile func(string) (*Expression, []
 	x, errs := compile(s)
 	for _, err := range errs {
 		line, column := v.position(s, err.line, err.column)
+		if s != v.node.Value {
+			err.message = "is not valid once its ${…} are expanded" // whose text may be secret
+		}
 		v.d.add(line, column, v.path, err.message)
+	}
+	if x != nil {
+		x.source = v.node.Value
 	}
 	*to = x
 }

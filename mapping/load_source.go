@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"gopkg.in/yaml.v3"
 )
 
 func (v value) source(s *Source) {
@@ -106,14 +107,14 @@ func (v value) tables(to *[]Table) {
 }
 
 func (v value) table() Table {
-	t, before := defaultTable(), len(v.d.errs)
+	t, named := defaultTable(), false
 	t.Name = ""
 	v.mapping("name, columns and retention", fields{
-		"name":      func(v value) { v.tableName(&t) },
+		"name":      func(v value) { named = true; v.tableName(&t) },
 		"columns":   func(v value) { v.columns(&t.Columns) },
 		"retention": func(v value) { v.duration(&t.Retention, 0) },
 	})
-	if t.Name == "" && len(v.d.errs) == before {
+	if !named && (v.node.Kind == yaml.MappingNode || v.isNull()) {
 		v.fail("found no name, expected name: schema.table")
 	}
 	return t

@@ -139,7 +139,9 @@ type BatchError struct {
 }
 
 // Error returns the event's place in the batch and what is wrong with it.
-func (e *BatchError) Error() string { return "event " + strconv.Itoa(e.Index) + " of the batch: " + e.Err.Error() }
+func (e *BatchError) Error() string {
+	return "event " + strconv.Itoa(e.Index) + " of the batch: " + e.Err.Error()
+}
 
 // Unwrap returns what is wrong with the event.
 func (e *BatchError) Unwrap() error { return e.Err }
