@@ -95,7 +95,7 @@ const (
 
 // paint colours text for a terminal and leaves it alone anywhere else.
 func (c *console) paint(sgr, text string) string {
-	if !c.colour() {
+	if sgr == "" || !c.colour() {
 		return text
 	}
 	return "\x1b[" + sgr + "m" + text + "\x1b[0m"

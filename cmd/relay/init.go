@@ -48,7 +48,7 @@ func writeSample(path string, force bool) error {
 	if err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	_, err = f.Write([]byte(mapping.Sample))
+	_, err = f.Write(mapping.Sample)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}

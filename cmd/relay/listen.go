@@ -144,9 +144,9 @@ func (r *receiver) print(got received) {
 		colour = red
 	}
 	r.out.printf("%s  %s  %s  %s\n", got.Time.Format("15:04:05.000"), r.out.paint(colour, strconv.Itoa(got.Status)), got.ID, got.Problem)
-	body := got.Text
 	if got.Body != nil {
-		body = string(got.Body)
+		r.out.printf("  %s\n", got.Body) // valid JSON holds no control characters
+		return
 	}
-	r.out.printf("  %q\n", body)
+	r.out.printf("  %q\n", got.Text)
 }

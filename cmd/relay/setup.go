@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
 	"relay/cdc"
@@ -45,12 +48,45 @@ func setUp(ctx context.Context, cfg *mapping.Config) ([]string, error) {
 	if err != nil {
 		return done, err
 	}
-	steps, err := park.Migrate(ctx, cfg.Source.URL, cfg.Source.Schema)
-	return append(done, steps...), err
+	step, err := migrate(ctx, &cfg.Source)
+	if step != "" {
+		done = append(done, step)
+	}
+	return done, err
+}
+
+// migrate brings the relay's own tables up to date, and says so if they were not.
+func migrate(ctx context.Context, src *mapping.Source) (string, error) {
+	store, err := park.Open(ctx, src.URL, src.Schema, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return "", err
+	}
+	defer store.Close()
+	before, err := store.Version(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := store.Migrate(ctx); err != nil {
+		return "", err
+	}
+	after, err := store.Version(ctx)
+	if err != nil || after == before {
+		return "", err
+	}
+	return fmt.Sprintf("brought the relay's own tables in schema %s from version %d to %d", src.Schema, before, after), nil
 }
 
 func printSetup(c *console, cfg *mapping.Config) error {
-	sql := cdc.SetupSQL(sourceOf(cfg)) + "\n" + park.MigrationSQL(cfg.Source.Schema)
+	src := &cfg.Source
+	sql, err := cdc.SetupSQL(sourceOf(cfg))
+	if err != nil {
+		return err
+	}
+	login, err := pgconn.ParseConfig(src.URL)
+	if err != nil {
+		return usagef("source.url does not parse; relay check says where it is")
+	}
+	sql += "\n-- The relay's own tables.\n" + park.MigrationSQL(src.Schema) + park.GrantSQL(src.Schema, login.User)
 	if c.json {
 		return c.printJSON(map[string]string{"sql": sql})
 	}
