@@ -42,8 +42,11 @@ type Dispatcher struct {
 	cfg    Config
 	env    *environment
 	window *Window
-	lanes  []*lane // by Endpoint.Index
+	lanes  atomic.Pointer[[]*lane] // by Endpoint.Index
 	next   atomic.Pointer[mapping.Place]
+
+	mu       sync.Mutex // of Reload
+	retiring map[string]*lane
 
 	cancelSend, cancelWrite context.CancelFunc
 	ticking                 sync.WaitGroup
@@ -62,17 +65,19 @@ func NewDispatcher(cfg Config, endpoints []*mapping.Endpoint, saved map[string]E
 	}
 	d.env.send, d.cancelSend = context.WithCancel(context.Background())
 	d.env.write, d.cancelWrite = context.WithCancel(context.Background())
-	for _, ep := range endpoints {
+	lanes := make([]*lane, len(endpoints))
+	for i, ep := range endpoints {
 		sender, err := cfg.NewSender(ep)
 		if err != nil {
 			return nil, fmt.Errorf("prepare endpoint %s: %w", ep.Name, err)
 		}
-		d.lanes = append(d.lanes, newLane(ep, sender, d.env, cfg.Metrics.lane(ep.Name), saved[ep.Name]))
+		lanes[i] = newLane(ep, sender, d.env, cfg.Metrics.lane(ep.Name), saved[ep.Name])
 	}
+	d.lanes.Store(&lanes)
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stopTick = cancel
 	d.ticking.Go(func() { d.tick(ctx) })
-	for _, l := range d.lanes {
+	for _, l := range lanes {
 		l.begin()
 	}
 	return d, nil
@@ -93,12 +98,13 @@ func (d *Dispatcher) Dispatch(ev *mapping.Event, targets []mapping.Target, size 
 		tx.Add(1)
 		d.window.take(t.bytes)
 		now := time.Now()
+		lanes := *d.lanes.Load()
 		for i := range targets {
 			failure := ""
 			if err := targets[i].Err; err != nil {
 				failure = err.Error()
 			}
-			d.lanes[targets[i].Endpoint.Index].accept(ev, t, failure, now)
+			lanes[targets[i].Endpoint.Index].accept(ev, t, failure, now)
 		}
 		t.settle()
 	}
@@ -117,8 +123,9 @@ func (d *Dispatcher) Positions() map[string]mapping.Position {
 	if next == nil {
 		return nil
 	}
-	all := make(map[string]mapping.Position, len(d.lanes))
-	for _, l := range d.lanes {
+	lanes := *d.lanes.Load()
+	all := make(map[string]mapping.Position, len(lanes))
+	for _, l := range lanes {
 		all[l.name] = l.position(*next)
 	}
 	return all
@@ -126,7 +133,7 @@ func (d *Dispatcher) Positions() map[string]mapping.Position {
 
 // Notify says that somebody else changed what is parked for an endpoint, or paused or resumed it.
 func (d *Dispatcher) Notify(endpoint string, state EndpointState) {
-	for _, l := range d.lanes {
+	for _, l := range *d.lanes.Load() {
 		if l.name == endpoint {
 			l.notify(state)
 		}
@@ -139,38 +146,35 @@ func (d *Dispatcher) tick(ctx context.Context) {
 	hold := d.env.hold
 	t := time.NewTicker(min(max(hold/20, 10*time.Millisecond), 250*time.Millisecond))
 	defer t.Stop()
-	seen := make([]traffic, len(d.lanes))
-	ages := make([]time.Duration, len(d.lanes))
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.C:
+		case now := <-t.C:
+			d.relieve(now, hold)
 		}
-		now := time.Now()
-		var oldest time.Duration
-		starving := false
-		for i, l := range d.lanes {
-			ages[i] = 0
-			if l.quiet() && !seen[i].recent(now, hold) && seen[i].n == l.received.Load() {
-				continue
-			}
-			seen[i].look(l.received.Load(), now)
-			var diverted bool
-			ages[i], diverted = l.tick(now)
-			oldest = max(oldest, ages[i])
-			starving = starving || !diverted && ages[i] < hold/20 && seen[i].recent(now, hold)
-		}
-		if starving && (d.window.full() || oldest >= hold/2) {
-			for i, age := range ages {
-				if age >= hold/4 {
-					d.lanes[i].overflow()
-				}
-			}
-			oldest = 0
-		}
-		d.window.setAged(oldest >= hold/2)
 	}
+}
+
+func (d *Dispatcher) relieve(now time.Time, hold time.Duration) {
+	var oldest time.Duration
+	var slow []*lane
+	starving := false
+	for _, l := range *d.lanes.Load() {
+		age, diverted := l.tick(now)
+		oldest = max(oldest, age)
+		if age >= hold/4 {
+			slow = append(slow, l)
+		}
+		starving = starving || !diverted && age < hold/20 && l.seen.recent(l.received.Load(), now, hold)
+	}
+	if starving && (d.window.full() || oldest >= hold/2) {
+		for _, l := range slow {
+			l.overflow()
+		}
+		oldest = 0
+	}
+	d.window.setAged(oldest >= hold/2)
 }
 
 // traffic is when a lane last took an event on, as far as ticks tell.
@@ -179,14 +183,22 @@ type traffic struct {
 	last time.Time
 }
 
-func (t *traffic) look(n int64, now time.Time) {
+func (t *traffic) recent(n int64, now time.Time, within time.Duration) bool {
 	if n != t.n {
 		t.n, t.last = n, now
 	}
+	return !t.last.IsZero() && now.Sub(t.last) < within
 }
 
-func (t *traffic) recent(now time.Time, within time.Duration) bool {
-	return !t.last.IsZero() && now.Sub(t.last) < within
+// Suspend keeps the lanes from beginning attempts until Resume: somebody else may be delivering.
+func (d *Dispatcher) Suspend() { d.env.suspended.Store(true) }
+
+// Resume ends a Suspend.
+func (d *Dispatcher) Resume() {
+	d.env.suspended.Store(false)
+	for _, l := range *d.lanes.Load() {
+		l.refresh()
+	}
 }
 
 // Stop ends softly, then hard: no new attempts; those under way may finish until ctx ends; what is left is parked, so that
@@ -195,7 +207,8 @@ func (t *traffic) recent(now time.Time, within time.Duration) bool {
 func (d *Dispatcher) Stop(ctx context.Context) error {
 	d.stopTick()
 	d.ticking.Wait()
-	for _, l := range d.lanes {
+	lanes := *d.lanes.Load()
+	for _, l := range lanes {
 		l.stop()
 	}
 	quiet := make(chan struct{})
@@ -218,7 +231,7 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 	}
 	d.cancelSend()
 	d.cancelWrite()
-	for _, l := range d.lanes {
+	for _, l := range lanes {
 		l.sender.Close()
 	}
 	if n := d.window.Events(); n > 0 {

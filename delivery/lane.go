@@ -37,6 +37,7 @@ type lane struct {
 	env  *environment
 
 	received atomic.Int64 // events accepted, ever
+	seen     traffic      // of the dispatcher's tick
 
 	mu      sync.Mutex
 	ep      *mapping.Endpoint
@@ -60,6 +61,7 @@ type lane struct {
 	until    time.Time // the endpoint asked for a pause
 	paused   string    // why it is paused until somebody resumes it; empty: it is not
 	stopping bool
+	rekeying bool // the order setting changed: what is in the air under old keys lands first
 	timer    *time.Timer
 	timerAt  time.Time
 
@@ -81,6 +83,8 @@ type environment struct {
 	hold   time.Duration
 	log    *slog.Logger
 	random func() float64
+
+	suspended atomic.Bool // nothing may be begun
 
 	send  context.Context // ends when attempts are to be given up
 	write context.Context // ends when writing to the table is to be given up
@@ -232,8 +236,13 @@ func (l *lane) forget(q *keyQueue) {
 
 // permitted reports whether an attempt may be made now, as far as the lane knows without asking breaker and limiter.
 func (l *lane) permitted(now time.Time) bool {
-	return !l.stopping && l.paused == "" && (l.until.IsZero() || !now.Before(l.until)) &&
+	return l.allowed() && (l.until.IsZero() || !now.Before(l.until)) &&
 		(l.state != BreakerOpen || !now.Before(l.breaker.RetryAt()))
+}
+
+// allowed reports whether attempts are to be begun at all.
+func (l *lane) allowed() bool {
+	return !l.stopping && l.paused == "" && !l.env.suspended.Load() && !(l.rekeying && l.inFlight > 0)
 }
 
 // kick starts whatever has become possible. It is called after every change, with the mutex held.

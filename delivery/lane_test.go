@@ -21,12 +21,14 @@ import (
 // memoryParker is a Parker whose table is a slice: the model that the real store is held to as well, usable where time is
 // simulated.
 type memoryParker struct {
-	mu     sync.Mutex
-	rows   []Parked
-	nextID int64
-	fail   func() error // asked before every call
-	slow   time.Duration
-	gone   bool
+	mu      sync.Mutex
+	rows    []Parked
+	nextID  int64
+	fail    func() error // asked before every call
+	slow    time.Duration
+	gone    bool
+	seen    time.Time // when Next was last called
+	breaker BreakerStatus
 }
 
 func (m *memoryParker) enter() error {
@@ -73,6 +75,7 @@ func (m *memoryParker) Next(_ context.Context, _ string, taken []int64, limit in
 	if err := m.enter(); err != nil {
 		return nil, err
 	}
+	m.seen = time.Now()
 	var out []Parked
 	for i, r := range m.rows {
 		if len(out) == limit {
@@ -100,13 +103,27 @@ func (m *memoryParker) Settle(_ context.Context, _ string, delivered []int64, ch
 	return nil
 }
 
-func (m *memoryParker) SetGone(_ context.Context, _ string, gone bool) error {
+func (m *memoryParker) SetGone(context.Context, string) error {
 	defer m.mu.Unlock()
 	if err := m.enter(); err != nil {
 		return err
 	}
-	m.gone = gone
+	m.gone = true
 	return nil
+}
+
+func (m *memoryParker) SaveBreaker(_ context.Context, _ string, until time.Time, open time.Duration) error {
+	defer m.mu.Unlock()
+	if err := m.enter(); err != nil {
+		return err
+	}
+	m.breaker = BreakerStatus{RetryAt: until, OpenFor: open}
+	return nil
+}
+
+func (m *memoryParker) Reorder(context.Context, string, mapping.Order) error {
+	defer m.mu.Unlock()
+	return m.enter()
 }
 
 func (m *memoryParker) Backlog(_ context.Context, _ string, limit int) (Backlog, error) {
@@ -115,13 +132,12 @@ func (m *memoryParker) Backlog(_ context.Context, _ string, limit int) (Backlog,
 		return Backlog{}, err
 	}
 	var b Backlog
-	now := time.Now()
 	for _, r := range m.rows {
 		if r.State != Waiting {
 			continue
 		}
 		b.Waiting = true
-		if r.Due.After(now) {
+		if r.Due.After(m.seen) {
 			if b.Due.IsZero() || r.Due.Before(b.Due) {
 				b.Due = r.Due
 			}

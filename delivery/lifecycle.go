@@ -13,11 +13,14 @@ func (l *lane) begin() {
 	l.kick(time.Now())
 }
 
-// quiet reports whether nothing live is in the lane.
-func (l *lane) quiet() bool {
+// refresh looks at everything anew.
+func (l *lane) refresh() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.open.n == 0
+	l.table.more = true
+	now := time.Now()
+	l.arm(now)
+	l.kick(now)
 }
 
 // overflow sends what has queued up in memory, and what follows, to the table.
@@ -35,20 +38,25 @@ func (l *lane) overflow() {
 func (l *lane) notify(state EndpointState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.pauseAs(state.Gone, state.Paused)
+	l.table.more = true
+	now := time.Now()
+	l.arm(now)
+	l.kick(now)
+}
+
+// pauseAs pauses or resumes by the first of these that holds: gone, paused by an operator, paused in the file.
+func (l *lane) pauseAs(gone, operator bool) {
 	switch {
-	case state.Gone:
+	case gone:
 		l.pause(pausedGone)
-	case state.Paused:
+	case operator:
 		l.pause(pausedByOperator)
 	case l.ep.Paused:
 		l.pause(pausedByFile)
 	default:
 		l.paused = ""
 	}
-	l.table.more = true
-	now := time.Now()
-	l.arm(now)
-	l.kick(now)
 }
 
 func (l *lane) pause(why string) {

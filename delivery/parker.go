@@ -59,10 +59,19 @@ type Parker interface {
 	// with a Due holds back the later ones of its key until it is due; a dead one no longer does.
 	Settle(ctx context.Context, endpoint string, delivered []int64, changed []Parked) error
 
-	// SetGone notes that the endpoint answered 410 Gone, or no longer counts as gone.
-	SetGone(ctx context.Context, endpoint string, gone bool) error
+	// Reorder puts the waiting deliveries of an endpoint under the Lane keys of its order setting, where they were parked
+	// under another. The lane calls it before it looks at them.
+	Reorder(ctx context.Context, endpoint string, order mapping.Order) error
+
+	// SetGone notes that the endpoint answered 410 Gone, until an operator resumes it.
+	SetGone(ctx context.Context, endpoint string) error
+
+	// SaveBreaker notes until when the endpoint's breaker is open, zero if it is closed, and how long it was opened for,
+	// so that a restart does not greet an endpoint that is down with a flood.
+	SaveBreaker(ctx context.Context, endpoint string, until time.Time, open time.Duration) error
 
 	// Backlog looks at what the endpoint has waiting: at start, and when the lane believes it has drained. It lists at most
-	// limit+1 Blocked keys.
+	// limit+1 Blocked keys. It looks with the eyes of the last Next: a time that has come since is still to come, so
+	// that what Next has left out is either Blocked or, if it could be fetched by now, announced by a Due in the past.
 	Backlog(ctx context.Context, endpoint string, limit int) (Backlog, error)
 }

@@ -253,7 +253,7 @@ func (l *lane) leave() {
 		return
 	}
 	l.paused = pausedGone
-	l.table.state = true
+	l.table.gone = true
 	l.divert()
 	l.env.log.Warn("endpoint gone, paused until resumed", "endpoint", l.name)
 }

@@ -23,7 +23,9 @@ type tableWork struct {
 	delivered []int64 // rows to remove
 	changed   []*item // rows to change
 	taken     map[int64]*item
-	state     bool // the endpoint's own row is to be written
+	gone      bool // it answered 410, to be written
+	breaker   bool // its breaker opened or closed, to be written
+	ordered   bool // the rows are under the keys of the endpoint's order
 
 	more      bool // the table may hold deliveries that may be attempted and are not in memory
 	exhausted bool // Next returned all there was, and nothing was parked since
@@ -59,7 +61,7 @@ func (t *tableWork) drop(it *item) { delete(t.taken, it.id) }
 
 // pending reports whether there is something to write.
 func (t *tableWork) pending() bool {
-	return len(t.parks) > 0 || len(t.delivered) > 0 || len(t.changed) > 0 || t.state
+	return len(t.parks) > 0 || len(t.delivered) > 0 || len(t.changed) > 0 || t.gone || t.breaker
 }
 
 // kickTable starts tend if it has work.
@@ -97,6 +99,8 @@ func (l *lane) tend() {
 	for l.env.write.Err() == nil {
 		var err error
 		switch now := time.Now(); {
+		case !l.table.ordered:
+			err = l.reorder()
 		case l.wantsCheck():
 			err = l.settleRows()
 			if err == nil && l.wantsCheck() {
@@ -116,6 +120,14 @@ func (l *lane) tend() {
 		l.kick(now)
 	}
 	l.table.running = false
+}
+
+// reorder has the rows follow the endpoint's order setting, which may have changed since they were parked.
+func (l *lane) reorder() error {
+	order := l.ep.Order
+	err := l.unlocked(func() error { return l.env.parker.Reorder(l.env.write, l.name, order) })
+	l.table.ordered = err == nil && order == l.ep.Order
+	return err
 }
 
 // afterTable waits after an error, unlocked, and says when trouble begins and ends.
@@ -442,19 +454,32 @@ func (l *lane) takeBack() {
 	}
 }
 
-// saveState writes the endpoint's own row: that it is gone.
+// saveState writes the endpoint's own row: that it is gone, and its breaker.
 func (l *lane) saveState() error {
 	t := &l.table
-	if !t.state {
-		return nil
+	if t.gone {
+		t.gone = false
+		if err := l.unlocked(func() error { return l.env.parker.SetGone(l.env.write, l.name) }); err != nil {
+			t.gone = true
+			return err
+		}
 	}
-	t.state = false
-	gone := l.paused == pausedGone
+	if t.breaker {
+		t.breaker = false
+		st := l.breaker.Status()
+		if err := l.unlocked(func() error {
+			return l.env.parker.SaveBreaker(l.env.write, l.name, st.RetryAt, st.OpenFor)
+		}); err != nil {
+			t.breaker = true
+			return err
+		}
+	}
+	return nil
+}
+
+// unlocked calls f without the mutex.
+func (l *lane) unlocked(f func() error) error {
 	l.mu.Unlock()
-	err := l.env.parker.SetGone(l.env.write, l.name, gone)
-	l.mu.Lock()
-	if err != nil {
-		t.state = true
-	}
-	return err
+	defer l.mu.Lock()
+	return f()
 }

@@ -36,7 +36,7 @@ func (l *lane) takeOff(f *flight) bool {
 	if l.ready.n == 0 || l.workers > l.limit() {
 		return false
 	}
-	if l.stopping || l.paused != "" {
+	if !l.allowed() {
 		return false
 	}
 	if !l.until.IsZero() && !l.pauseOver() {
@@ -122,6 +122,10 @@ func (l *lane) land(f *flight, out Outcome) {
 	l.inFlight--
 	l.metrics.inFlight.Dec()
 	l.metrics.attempt(out)
+	if l.rekeying && l.inFlight == 0 {
+		l.rekeying = false
+		l.table.more = true
+	}
 	it := f.it
 	it.flying = false
 	if out.Verdict == Delivered && l.state == BreakerClosed {
@@ -164,7 +168,9 @@ func (l *lane) noteBreaker() {
 			l.env.log.Warn("endpoint breaker opened", "endpoint", l.name, "reason", string(l.last.reason),
 				"err", l.last.text, "retry_at", l.breaker.RetryAt())
 		}
+		l.table.breaker = true
 	case BreakerClosed:
+		l.table.breaker = true
 		l.env.log.Info("endpoint recovered", "endpoint", l.name)
 	case BreakerHalfOpen:
 		l.ramp = l.ep.Breaker.Probes
