@@ -50,7 +50,7 @@ func (e *Endpoint) sum() string {
 	h := sha256.New()
 	put := func(parts ...any) {
 		for _, part := range parts {
-			fmt.Fprintf(h, "%q,", fmt.Sprint(part))
+			h.Write(fmt.Appendf(nil, "%q,", fmt.Sprint(part)))
 		}
 	}
 	put(e.Name, e.slot, e.URL, len(e.Events), e.Where.expanded(), e.Body.expanded(), e.Format, e.Source)

@@ -53,8 +53,7 @@ func (v value) databaseURL(to *string) {
 
 // reason returns the part of pgconn's message that is its own words.
 func reason(err error) string {
-	var parse *pgconn.ParseConfigError
-	if !errors.As(err, &parse) {
+	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); !ok {
 		return ""
 	}
 	text := err.Error()
