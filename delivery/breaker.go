@@ -199,7 +199,7 @@ func (b *Breaker) renew(timeout time.Duration) {
 	const buckets = 10
 	b.timeout = timeout
 	b.inner = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests:  uint32(b.cfg.Probes), //nolint:gosec // small, by the configuration
+		MaxRequests:  uint32(b.cfg.Probes),
 		Interval:     b.window,
 		BucketPeriod: max(b.window/buckets, time.Millisecond),
 		Timeout:      timeout,

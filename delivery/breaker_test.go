@@ -106,7 +106,7 @@ func TestBreaker_DoublesItsOpenTimeWhileProbesFail(t *testing.T) {
 				require.Equal(t, open*time.Second+1, time.Until(at))
 				time.Sleep(time.Until(at) - 1)
 				refused(t, b)
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				attemptWith(t, b, EffectFailure)
 			}
 			time.Sleep(time.Until(b.RetryAt()))

@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -150,7 +151,7 @@ func readAnswer(resp *http.Response) ([]byte, error) {
 		return text, nil
 	}
 	_, err := io.CopyN(io.Discard, resp.Body, answerLimit)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return text, err

@@ -1,6 +1,7 @@
 package deliverytest
 
 import (
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -71,9 +72,7 @@ func (a Answer) write(w http.ResponseWriter, r *http.Request, gone <-chan struct
 }
 
 func (a Answer) writeAnswer(w http.ResponseWriter, r *http.Request, gone <-chan struct{}) {
-	for name, values := range a.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), a.Header)
 	if a.Cut == CutBody {
 		w.Header().Set("Content-Length", strconv.Itoa(len(a.Body)+1))
 	}
