@@ -301,7 +301,7 @@ func TestSecret_IsNeverPrinted(t *testing.T) {
 	for _, text := range []string{
 		fmt.Sprint(secret), fmt.Sprintf("%+v %#v %s %x", secret, secret, secret, secret), logged.String(), string(asJSON),
 	} {
-		require.NotContains(t, text, fmt.Sprint(secret.HMAC[:4])[1:10], text)
+		require.NotContains(t, text, "49 242 144", text)
 		require.NotContains(t, text, "31f290f6", text)
 		require.Contains(t, text, "secret")
 	}

@@ -26,6 +26,7 @@ type decoder struct {
 	seen     map[string]*yaml.Node // where each key path was set, for checks across keys
 	root     *yaml.Node
 	defaults *Endpoint
+	merged   int // how often
 }
 
 func newDecoder(file string, data []byte, lookup func(string) (string, bool)) *decoder {
@@ -101,6 +102,9 @@ func (d *decoder) syntax(data []byte, err error) {
 	if m := yamlLine.FindStringSubmatch(text); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		text = m[2]
+	}
+	if strings.HasPrefix(text, "unknown anchor") {
+		text = "an alias (*name) without its anchor (&name); text that starts with * wants quotes"
 	}
 	d.add(line, min(line, 1), "", "not valid YAML: "+text)
 }
@@ -262,13 +266,18 @@ func (v value) entries(expected string) []entry {
 	return list
 }
 
-const maxMerge = 8 // how deep merge keys may nest; an anchor may contain itself
+// An anchor may contain itself, or ten of one that contains ten of another.
+const (
+	maxMerge  = 8      // how deep merge keys may nest
+	maxMerged = 10_000 // merge keys in all
+)
 
 func (v value) merge(from *yaml.Node, list []entry, first map[string]*yaml.Node, depth int) []entry {
+	v.d.merged++
 	switch {
 	case from.Kind == yaml.AliasNode:
 		return v.merge(from.Alias, list, first, depth)
-	case depth > maxMerge:
+	case depth > maxMerge || v.d.merged > maxMerged:
 		v.fail("merge keys (<<) are nested too deeply")
 		return list
 	case from.Kind == yaml.SequenceNode:

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"time"
@@ -103,6 +104,15 @@ type Auth struct {
 	Basic  *Basic
 	OAuth2 *OAuth2
 }
+
+// String hides the credentials.
+func (Auth) String() string { return "[secret]" }
+
+// GoString hides the credentials.
+func (Auth) GoString() string { return "[secret]" }
+
+// LogValue hides the credentials.
+func (Auth) LogValue() slog.Value { return slog.StringValue("[secret]") }
 
 // Basic is HTTP basic authentication.
 type Basic struct {
