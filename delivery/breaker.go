@@ -147,10 +147,7 @@ func (b *Breaker) follow() {
 		case gobreaker.StateOpen:
 			b.reopen()
 		case gobreaker.StateClosed:
-			b.enter(BreakerStatus{})
-			if b.timeout != b.cfg.Open {
-				b.renew(b.cfg.Open)
-			}
+			b.enter(BreakerStatus{}) // should inner's open time be a longer one, reopen sees to it
 		}
 	}
 }
