@@ -120,7 +120,7 @@ func TestStart_SaysWhatTheServerSaid(t *testing.T) {
 	require.ErrorContains(t, err, `invalid value for parameter "wal_level": "loud"`)
 }
 
-func TestFindBin_NamesTheRemedy(t *testing.T) { //nolint:paralleltest // sets the environment
+func TestFindBin_NamesTheRemedy(t *testing.T) { // not parallel: it sets the environment
 	t.Setenv(pgtemp.BinEnv, t.TempDir())
 	_, err := pgtemp.FindBin()
 	require.ErrorContains(t, err, pgtemp.BinEnv)
