@@ -95,6 +95,27 @@ func TestClient_SpeaksHTTP2WhereItIsOffered(t *testing.T) {
 	require.Equal(t, 1, e.Connections())
 }
 
+func TestClient_ReportsTroubleOverHTTP2(t *testing.T) {
+	t.Parallel()
+	e := deliverytest.NewTLS(t, deliverytest.Answers(
+		deliverytest.Answer{Cut: deliverytest.CutAtOnce},
+		deliverytest.Answer{Cut: deliverytest.CutBody, Body: "half"},
+		deliverytest.Answer{Hang: true},
+		deliverytest.Answer{Body: strings.Repeat("endless ", 1<<10), Endless: true},
+		deliverytest.Answer{Status: 500},
+		deliverytest.Answer{},
+	))
+	ep := endpointAt(e.URL)
+	ep.TLS.Roots, ep.Timeout = e.Roots(), time.Second
+	c := newClient(t, ep)
+	var got []Verdict
+	for range 6 {
+		got = append(got, c.Send(t.Context(), request("msg_1")).Verdict)
+	}
+	require.Equal(t, []Verdict{Failed, Failed, Failed, Delivered, Failed, Delivered}, got)
+	require.Len(t, e.Receipts(), 6, "net/http repeats nothing by itself")
+}
+
 func TestClient_ReportsEveryStatusByTheTable(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]struct {
