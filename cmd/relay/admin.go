@@ -20,14 +20,17 @@ import (
 
 // adminConfig is what the admin HTTP server shows and does. Every function may be called from several goroutines.
 type adminConfig struct {
-	Token  string                                      // wanted as bearer token, except for the two probes; empty: none
-	Ready  func() (ok bool, why string)                // for /readyz; why is shown in both cases, may be empty
-	Status func(context.Context) relayStatus           // for /api/v1
-	Reload func(context.Context) error                 // reads relay.yaml again; the error is shown to the caller
-	Gather prometheus.Gatherer                         // for /metrics
-	Routes map[string]func(*http.Request) (any, error) // further routes by mux pattern, answering JSON
+	Token  string                            // wanted as bearer token, except for the two probes; empty: none
+	Ready  func() (ok bool, why string)      // for /readyz; why is shown in both cases, may be empty
+	Status func(context.Context) relayStatus // for /api/v1
+	Reload func(context.Context) error       // reads relay.yaml again; the error is shown to the caller
+	Gather prometheus.Gatherer               // for /metrics
+	Routes map[string]adminRoute             // further routes by mux pattern, answering JSON
 	Logger *slog.Logger
 }
+
+// adminRoute answers a request with what is sent as JSON.
+type adminRoute func(*http.Request) (any, error)
 
 // admin is the HTTP server for probes, metrics and operators.
 type admin struct {
@@ -124,7 +127,7 @@ type httpError struct {
 }
 
 // answer makes a handler, behind the token, of a function that returns what is sent as JSON.
-func (a *admin) answer(f func(*http.Request) (any, error)) http.Handler {
+func (a *admin) answer(f adminRoute) http.Handler {
 	return a.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 		v, err := f(r)

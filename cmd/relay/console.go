@@ -118,3 +118,11 @@ func (c *console) confirm(question string, yes bool) error {
 	}
 	return errDeclined
 }
+
+// count writes a number with its noun.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

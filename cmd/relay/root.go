@@ -72,6 +72,7 @@ func addCommands(root *cobra.Command, c *console) {
 	root.AddGroup(
 		&cobra.Group{ID: groupRun, Title: "Run:"},
 		&cobra.Group{ID: groupSetUp, Title: "Set up:"},
+		&cobra.Group{ID: groupOperate, Title: "Operate:"},
 		&cobra.Group{ID: groupTry, Title: "Try out:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
@@ -82,6 +83,7 @@ func addCommands(root *cobra.Command, c *console) {
 	}
 	add(groupRun, newRunCommand(c))
 	add(groupSetUp, newInitCommand(c), newCheckCommand(c), newSetupCommand(c), newTeardownCommand(c))
+	add(groupOperate, newParkedCommand(c), newRetryCommand(c), newDiscardCommand(c), newPauseCommand(c), newResumeCommand(c))
 	add(groupTry, newDemoCommand(c), newSendCommand(c), newListenCommand(c))
 	root.AddCommand(newVersionCommand(c))
 	addBuiltInExamples(root)
@@ -89,9 +91,10 @@ func addCommands(root *cobra.Command, c *console) {
 
 // The groups of commands in the help.
 const (
-	groupRun   = "run"
-	groupSetUp = "setup"
-	groupTry   = "try"
+	groupRun     = "run"
+	groupSetUp   = "setup"
+	groupOperate = "operate"
+	groupTry     = "try"
 )
 
 // addBuiltInExamples gives the commands cobra adds by itself the example that ours have.
