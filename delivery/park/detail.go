@@ -106,11 +106,11 @@ func appendValue(b []byte, ev *mapping.Event, v []byte) []byte {
 	switch {
 	case v == nil:
 		return append(b, valueNull)
-	case bytes.Equal(v, ev.Payload):
+	case ev.Payload != nil && bytes.Equal(v, ev.Payload):
 		return append(b, valuePayload)
-	case ev.Kind == mapping.PayloadBytes && isHexOf(v, ev.Payload):
+	case ev.Kind == mapping.PayloadBytes && ev.Payload != nil && isHexOf(v, ev.Payload):
 		return append(b, valuePayloadHex)
-	case bytes.Equal(v, ev.Headers):
+	case ev.Headers != nil && bytes.Equal(v, ev.Headers):
 		return append(b, valueHeaders)
 	case string(v) == ev.ID:
 		return append(b, valueID)

@@ -3,7 +3,6 @@ package park
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -36,7 +35,7 @@ SELECT * FROM due UNION ALL SELECT * FROM ready`
 func (s *Store) Next(ctx context.Context, endpoint string, taken []int64, limit int) ([]delivery.Parked, error) {
 	c := s.cursor(endpoint)
 	after := c.resume(taken)
-	rows, err := s.pool.Query(ctx, s.sql(nextSQL), endpoint, time.Now(), nonNil(taken), limit, after)
+	rows, err := s.pool.Query(ctx, s.sql(nextSQL), endpoint, s.now(), nonNil(taken), limit, after)
 	if err != nil {
 		return nil, fmt.Errorf("read parked deliveries: %w", err)
 	}

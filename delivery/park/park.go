@@ -1,12 +1,10 @@
 package park
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -34,9 +32,9 @@ type queueID struct{ endpoint, queue string }
 
 // queueState is what the table says of a queue before a Park.
 type queueState struct {
-	first, last int64          // nth of the first and last readable row
-	lastPlace   *mapping.Place // of the last readable row
-	stuck       *mapping.Place // first place that is blocked or due later
+	first, last           int64 // nth of the first and last readable row
+	firstPlace, lastPlace *mapping.Place
+	stuck                 *mapping.Place // first place that is blocked or due later
 }
 
 // Park is documented at delivery.Parker. Within a queue the order is that of the places, whatever the order of the calls: a delivery
@@ -55,30 +53,23 @@ func (s *Store) park(ctx context.Context, items []delivery.Parked, tell bool) ([
 	if len(items) == 0 {
 		return ids, nil
 	}
-	rows, queues := prepare(items)
 	err := s.write(ctx, endpointsOf(items), func(tx pgx.Tx) error {
-		states, err := s.look(ctx, tx, rows, queues)
+		rows, err := s.unparked(ctx, tx, items)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		states, err := s.look(ctx, tx, rows)
 		if err != nil {
 			return err
 		}
-		ahead := arrange(rows, states)
-		if err := s.holdBack(ctx, tx, ahead); err != nil {
+		if err := s.holdBack(ctx, tx, arrange(rows, states, s.reach)); err != nil {
 			return err
 		}
-		inserted, err := s.insert(ctx, tx, rows)
-		if err != nil {
+		if err := s.insert(ctx, tx, rows); err != nil {
 			return err
 		}
 		for i := range rows {
-			if inserted[rows[i].id] {
-				ids[rows[i].index] = rows[i].id
-			}
-		}
-		if len(inserted) < len(rows) {
-			// What was decided from a row that was there already may not hold: let through what nothing holds back.
-			if err := s.release(ctx, tx, queues); err != nil {
-				return err
-			}
+			ids[rows[i].index] = rows[i].id
 		}
 		if tell {
 			return s.notify(ctx, tx, endpointsOf(items)...)
@@ -91,24 +82,110 @@ func (s *Store) park(ctx context.Context, items []delivery.Parked, tell bool) ([
 	return ids, nil
 }
 
-// prepare returns the rows, and the queues in which some of them will wait.
-func prepare(items []delivery.Parked) ([]newRow, []queueID) {
-	rows := make([]newRow, len(items))
-	seen := map[queueID]bool{}
-	var queues []queueID
+// seat is what a row is known by: one place of the stream at one endpoint.
+type seat struct {
+	endpoint string
+	place    mapping.Place
+}
+
+// unparked returns rows for the items that are not in the table yet. Only a place that is not newer than all there is
+// looked up, which after a crash is many and otherwise few.
+func (s *Store) unparked(ctx context.Context, tx pgx.Tx, items []delivery.Parked) ([]newRow, error) {
+	newest, err := s.newest(ctx, tx, endpointsOf(items))
+	if err != nil {
+		return nil, err
+	}
+	seen := make(map[seat]bool, len(items))
+	var doubtful []seat
 	for i := range items {
-		rows[i] = newRow{Parked: &items[i], index: i}
-		if !items[i].Ordered {
-			continue
-		}
-		queue := queueOf(items[i].Lane)
-		rows[i].queue = &queue
-		if id := (queueID{items[i].Endpoint, queue}); !seen[id] && items[i].State != delivery.Dead {
-			seen[id] = true
-			queues = append(queues, id)
+		p := seat{items[i].Endpoint, items[i].Event.Place}
+		if last, ok := newest[p.endpoint]; ok && p.place != (mapping.Place{}) && !last.Before(p.place) {
+			doubtful = append(doubtful, p)
 		}
 	}
-	return rows, queues
+	if err := s.find(ctx, tx, doubtful, seen); err != nil {
+		return nil, err
+	}
+	rows := make([]newRow, 0, len(items))
+	for i := range items {
+		p := seat{items[i].Endpoint, items[i].Event.Place}
+		if seen[p] {
+			continue
+		}
+		if p.place != (mapping.Place{}) {
+			seen[p] = true
+		}
+		r := newRow{Parked: &items[i], index: i}
+		if items[i].Ordered {
+			r.queue = new(queueOf(items[i].Lane))
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+// newest returns the last place parked for each of the endpoints.
+func (s *Store) newest(ctx context.Context, tx pgx.Tx, endpoints []string) (map[string]mapping.Place, error) {
+	return s.places(ctx, tx, `
+SELECT e.name, (l.lsn - '0/0'::pg_lsn)::bigint, l.ordinal
+FROM unnest($1::text[]) AS e(name)
+CROSS JOIN LATERAL (
+  SELECT d.lsn, d.ordinal FROM {{schema}}.delivery d
+  WHERE d.endpoint = e.name AND d.lsn > '0/0' ORDER BY d.lsn DESC, d.ordinal DESC LIMIT 1) l`,
+		nil, endpoints)
+}
+
+// find notes which of the seats are taken.
+func (s *Store) find(ctx context.Context, tx pgx.Tx, seats []seat, seen map[seat]bool) error {
+	if len(seats) == 0 {
+		return nil
+	}
+	endpoints, lsns, ordinals := make([]string, len(seats)), make([]string, len(seats)), make([]int64, len(seats))
+	for i, p := range seats {
+		endpoints[i], lsns[i], ordinals[i] = p.endpoint, p.place.Commit.String(), int64(p.place.Ordinal)
+	}
+	_, err := s.places(ctx, tx, `
+SELECT k.endpoint, (k.lsn - '0/0'::pg_lsn)::bigint, k.ordinal
+FROM unnest($1::text[], $2::text[]::pg_lsn[], $3::bigint[]) AS k(endpoint, lsn, ordinal)
+CROSS JOIN LATERAL (
+  SELECT FROM {{schema}}.delivery d
+  WHERE d.endpoint = k.endpoint AND d.lsn = k.lsn AND d.ordinal = k.ordinal AND d.lsn > '0/0' LIMIT 1) l`,
+		seen, endpoints, lsns, ordinals)
+	return err
+}
+
+// places collects endpoint and place of each row, the last of each endpoint and, if asked for, all.
+func (s *Store) places(ctx context.Context, tx pgx.Tx, query string, seen map[seat]bool, args ...any) (map[string]mapping.Place, error) {
+	found, err := tx.Query(ctx, s.sql(query), args...)
+	if err != nil {
+		return nil, fmt.Errorf("look for resends: %w", err)
+	}
+	last := map[string]mapping.Place{}
+	var endpoint string
+	var lsn, ordinal int64
+	_, err = pgx.ForEachRow(found, []any{&endpoint, &lsn, &ordinal}, func() error {
+		place := *placeOf(&lsn, &ordinal)
+		last[endpoint] = place
+		if seen != nil {
+			seen[seat{endpoint, place}] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for resends: %w", err)
+	}
+	return last, nil
+}
+
+// queuesOf returns the queues in which some of the rows will wait.
+func queuesOf(rows []newRow) []queueID {
+	queues := make([]queueID, 0, len(rows))
+	for i := range rows {
+		if rows[i].queue != nil && rows[i].State != delivery.Dead {
+			queues = append(queues, queueID{rows[i].Endpoint, *rows[i].queue})
+		}
+	}
+	return unique(queues)
 }
 
 // endpointsOf returns the endpoints' names in the order in which every call locks them.
@@ -124,10 +201,10 @@ func endpointsOf(items []delivery.Parked) []string {
 }
 
 const lookSQL = `
-SELECT k.endpoint, k.queue, f.nth, l.nth, (l.lsn - '0/0'::pg_lsn)::bigint, l.ordinal, (s.lsn - '0/0'::pg_lsn)::bigint, s.ordinal
+SELECT k.endpoint, k.queue, f.nth, (f.lsn - '0/0'::pg_lsn)::bigint, f.ordinal, l.nth, (l.lsn - '0/0'::pg_lsn)::bigint, l.ordinal, (s.lsn - '0/0'::pg_lsn)::bigint, s.ordinal
 FROM unnest($1::text[], $2::text[]) AS k(endpoint, queue)
 LEFT JOIN LATERAL (
-  SELECT d.nth FROM {{schema}}.delivery d
+  SELECT d.nth, d.lsn, d.ordinal FROM {{schema}}.delivery d
   WHERE d.endpoint = k.endpoint AND d.queue = k.queue AND d.state = 'waiting' AND NOT d.blocked AND d.queue IS NOT NULL
   ORDER BY d.lsn, d.ordinal, d.id LIMIT 1) f ON true
 LEFT JOIN LATERAL (
@@ -142,9 +219,9 @@ LEFT JOIN LATERAL (
 WHERE f.nth IS NOT NULL OR s.lsn IS NOT NULL`
 
 // look numbers the rows and returns the state of the queues that are not empty.
-func (s *Store) look(ctx context.Context, tx pgx.Tx, rows []newRow, queues []queueID) (map[queueID]*queueState, error) {
+func (s *Store) look(ctx context.Context, tx pgx.Tx, rows []newRow) (map[queueID]*queueState, error) {
 	states := map[queueID]*queueState{}
-	endpoints, names := split(queues)
+	endpoints, names := split(queuesOf(rows))
 	batch := &pgx.Batch{}
 	batch.Queue(s.sql(`SELECT nextval('{{schema}}.turn') FROM generate_series(1, $1::int)`), len(rows)).Query(func(found pgx.Rows) error {
 		for i := 0; found.Next(); i++ {
@@ -157,11 +234,16 @@ func (s *Store) look(ctx context.Context, tx pgx.Tx, rows []newRow, queues []que
 	batch.Queue(s.sql(lookSQL), endpoints, names).Query(func(found pgx.Rows) error {
 		for found.Next() {
 			var id queueID
-			var first, last, lastLSN, lastOrdinal, stuckLSN, stuckOrdinal *int64
-			if err := found.Scan(&id.endpoint, &id.queue, &first, &last, &lastLSN, &lastOrdinal, &stuckLSN, &stuckOrdinal); err != nil {
+			var first, firstLSN, firstOrdinal, last, lastLSN, lastOrdinal, stuckLSN, stuckOrdinal *int64
+			if err := found.Scan(&id.endpoint, &id.queue, &first, &firstLSN, &firstOrdinal,
+				&last, &lastLSN, &lastOrdinal, &stuckLSN, &stuckOrdinal); err != nil {
 				return err
 			}
-			state := &queueState{lastPlace: placeOf(lastLSN, lastOrdinal), stuck: placeOf(stuckLSN, stuckOrdinal)}
+			state := &queueState{
+				firstPlace: placeOf(firstLSN, firstOrdinal),
+				lastPlace:  placeOf(lastLSN, lastOrdinal),
+				stuck:      placeOf(stuckLSN, stuckOrdinal),
+			}
 			if first != nil {
 				state.first, state.last = *first, *last
 			}
@@ -193,7 +275,7 @@ type span struct {
 }
 
 // arrange decides for each row whether it is blocked, and returns the parts of queues that wait behind new rows.
-func arrange(rows []newRow, states map[queueID]*queueState) []span {
+func arrange(rows []newRow, states map[queueID]*queueState, reach int) []span {
 	ordered := make([]*newRow, 0, len(rows))
 	for i := range rows {
 		if rows[i].queue != nil && rows[i].State != delivery.Dead {
@@ -215,28 +297,33 @@ func arrange(rows []newRow, states map[queueID]*queueState) []span {
 		}
 		state.last++
 		r.nth = state.last
-		r.blocked = state.stuck != nil && !r.place().Before(*state.stuck) || r.nth-state.first >= reach
-		if place := r.place(); (r.blocked || !r.Due.IsZero()) && (state.stuck == nil || place.Before(*state.stuck)) {
+		r.blocked = state.blocks(r, int64(reach))
+		place, due := r.place(), !r.Due.IsZero()
+		if (r.blocked || due) && (state.stuck == nil || place.Before(*state.stuck)) {
 			state.stuck = &place
 		}
-		if r.blocked {
-			// Its turn comes when it is let through. What it was due for is then long past, or its next attempt says so again.
-			r.Parked = withoutDue(r.Parked)
+		switch {
+		case r.blocked && due: // its turn comes when it is let through, and its attempt then says when the next may be
+			without := *r.Parked
+			without.Due = time.Time{}
+			r.Parked = &without
+		case !r.blocked && (state.firstPlace == nil || place.Before(*state.firstPlace)):
+			state.firstPlace = &place
 		}
 	}
 	return ahead
 }
 
-func withoutDue(p *delivery.Parked) *delivery.Parked {
-	if p.Due.IsZero() {
-		return p
-	}
-	without := *p
-	without.Due = time.Time{}
-	return &without
+// blocks reports whether a new row has to wait for another: for one that is stuck, for any if it waits for a time itself (of
+// a queue only the first does), or because enough are readable.
+func (q *queueState) blocks(r *newRow, reach int64) bool {
+	place := r.place()
+	return q.stuck != nil && !place.Before(*q.stuck) ||
+		!r.Due.IsZero() && q.firstPlace != nil && !place.Before(*q.firstPlace) ||
+		r.nth-q.first >= reach
 }
 
-// holdBack blocks the readable rows of the spans, but those that wait for a time themselves.
+// holdBack blocks the readable rows of the spans; of a whole queue, all but the first that waits for a time.
 func (s *Store) holdBack(ctx context.Context, tx pgx.Tx, spans []span) error {
 	if len(spans) == 0 {
 		return nil
@@ -250,88 +337,22 @@ func (s *Store) holdBack(ctx context.Context, tx pgx.Tx, spans []span) error {
 		whole = append(whole, sp.whole)
 	}
 	_, err := tx.Exec(ctx, s.sql(`
-UPDATE {{schema}}.delivery d SET blocked = true
+UPDATE {{schema}}.delivery d SET blocked = true, due = NULL
 FROM unnest($1::text[], $2::text[], $3::text[]::pg_lsn[], $4::bigint[], $5::boolean[]) AS k(endpoint, queue, lsn, ordinal, whole)
 CROSS JOIN LATERAL (
   SELECT x.id FROM {{schema}}.delivery x
   WHERE x.endpoint = k.endpoint AND x.queue = k.queue AND x.state = 'waiting' AND NOT x.blocked AND x.queue IS NOT NULL
-    AND x.due IS NULL AND (k.whole OR (x.lsn, x.ordinal) > (k.lsn, k.ordinal))
+    AND CASE WHEN NOT k.whole THEN (x.lsn, x.ordinal) > (k.lsn, k.ordinal)
+        ELSE x.id <> (SELECT h.id FROM {{schema}}.delivery h
+          WHERE h.endpoint = k.endpoint AND h.queue = k.queue AND h.state = 'waiting' AND NOT h.blocked AND h.queue IS NOT NULL
+            AND h.due IS NOT NULL
+          ORDER BY h.lsn, h.ordinal, h.id LIMIT 1) END
   OFFSET 0) behind
 WHERE d.id = behind.id`), endpoints, queues, lsns, ordinals, whole)
 	if err != nil {
 		return fmt.Errorf("hold back what is behind: %w", err)
 	}
 	return nil
-}
-
-const insertSQL = `
-INSERT INTO {{schema}}.delivery (id, turn, nth, endpoint, queue, state, blocked, attempts, due, status, error, since,
-  lsn, ordinal, event_id, type, key, table_name, kind, readable, payload, headers, commit_time, detail)
-SELECT i.id, i.id, i.nth, i.endpoint, i.queue, i.state, i.blocked, i.attempts, i.due, nullif(i.status, 0), nullif(i.error, ''), i.since,
-  i.lsn, i.ordinal, i.event_id, i.type, i.key, i.table_name, i.kind, i.readable, i.payload, i.headers, i.commit_time, i.detail
-FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::int[], $8::timestamptz[],
-  $9::int[], $10::text[], $11::timestamptz[], $12::text[]::pg_lsn[], $13::bigint[], $14::text[], $15::text[], $16::text[], $17::text[],
-  $18::smallint[], $19::boolean[], $20::bytea[], $21::text[], $22::timestamptz[], $23::bytea[])
-  AS i(id, nth, endpoint, queue, state, blocked, attempts, due, status, error, since,
-  lsn, ordinal, event_id, type, key, table_name, kind, readable, payload, headers, commit_time, detail)
-ON CONFLICT (endpoint, lsn, ordinal) WHERE lsn > '0/0' DO NOTHING
-RETURNING id`
-
-// insert returns the IDs of the rows that were not there yet.
-func (s *Store) insert(ctx context.Context, tx pgx.Tx, rows []newRow) (map[int64]bool, error) {
-	found, err := tx.Query(ctx, s.sql(insertSQL), columnar(rows)...)
-	if err != nil {
-		return nil, fmt.Errorf("insert: %w", err)
-	}
-	inserted := make(map[int64]bool, len(rows))
-	var id int64
-	_, err = pgx.ForEachRow(found, []any{&id}, func() error {
-		inserted[id] = true
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("insert: %w", err)
-	}
-	return inserted, nil
-}
-
-// columnar turns the rows into one array a column.
-func columnar(rows []newRow) []any {
-	n := len(rows)
-	id, nth, ordinal := make([]int64, n), make([]int64, n), make([]int64, n)
-	endpoint, state, errText, lsn := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-	eventID, typ, table := make([]string, n), make([]string, n), make([]string, n)
-	queue, key, headers := make([]*string, n), make([]*string, n), make([]*string, n)
-	blocked, readable := make([]bool, n), make([]bool, n)
-	attempts, status, kind := make([]int32, n), make([]int32, n), make([]int16, n)
-	due, since, commit := make([]*time.Time, n), make([]*time.Time, n), make([]*time.Time, n)
-	payload, detail := make([][]byte, n), make([][]byte, n)
-	for i := range rows {
-		r, ev := &rows[i], rows[i].Event
-		id[i], nth[i], endpoint[i], queue[i], blocked[i] = r.id, r.nth, r.Endpoint, r.queue, r.blocked
-		state[i] = string(cmp.Or(r.State, delivery.Waiting))
-		attempts[i], status[i], errText[i] = int32(r.Attempts), int32(r.Status), text(r.Err)
-		due[i], since[i], commit[i] = toTime(r.Due), toTime(r.Since), toTime(ev.CommitTime)
-		lsn[i], ordinal[i] = ev.Place.Commit.String(), int64(ev.Place.Ordinal)
-		eventID[i], typ[i], table[i], kind[i] = text(ev.ID), text(ev.Type), text(ev.Table), int16(ev.Kind)
-		if ev.Keyed {
-			key[i] = new(text(ev.Key))
-		}
-		if ev.Headers != nil {
-			headers[i] = new(text(string(ev.Headers)))
-		}
-		readable[i] = ev.Kind != mapping.PayloadBytes && utf8.Valid(ev.Payload) && slices.Index(ev.Payload, 0) < 0
-		payload[i], detail[i] = ev.Payload, encodeDetail(ev)
-	}
-	return []any{
-		id, nth, endpoint, queue, state, blocked, attempts, due, status, errText, since, lsn, ordinal,
-		eventID, typ, key, table, kind, readable, payload, headers, commit, detail,
-	}
-}
-
-func text(s string) string {
-	s, _ = storable(s)
-	return s
 }
 
 func split(queues []queueID) (endpoints, names []string) {

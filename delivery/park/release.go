@@ -41,7 +41,7 @@ func (s *Store) release(ctx context.Context, tx pgx.Tx, queues []queueID) error 
 		return nil
 	}
 	endpoints, names := split(unique(queues))
-	if _, err := tx.Exec(ctx, s.sql(releaseSQL), endpoints, names, reach); err != nil {
+	if _, err := tx.Exec(ctx, s.sql(releaseSQL), endpoints, names, s.reach); err != nil {
 		return fmt.Errorf("let the next through: %w", err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -30,6 +31,8 @@ type Store struct {
 	name   string // of the schema
 	schema string // the same, quoted
 	logger *slog.Logger
+	reach  int              // the constant, but in tests
+	now    func() time.Time // the relay's clock, which set the due times
 
 	mu      sync.Mutex
 	cursors map[string]*cursor // by endpoint
@@ -41,7 +44,7 @@ func New(pool *pgxpool.Pool, schema string, logger *slog.Logger) *Store {
 		schema = DefaultSchema
 	}
 	return &Store{
-		pool: pool, name: schema, schema: quote(schema), logger: logger,
+		pool: pool, name: schema, schema: quote(schema), logger: logger, reach: reach, now: time.Now,
 		cursors: map[string]*cursor{},
 	}
 }

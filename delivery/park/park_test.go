@@ -1,0 +1,173 @@
+package park
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"relay/delivery"
+	"relay/mapping"
+)
+
+func TestPark_KeepsEveryByteOfTheEvent(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	time1 := time.Date(2026, 2, 3, 4, 5, 6, 789012345, time.UTC)
+	bytea := []byte{0, 0xff, 0xfe, 'a', 0x80}
+	for name, ev := range map[string]*mapping.Event{
+		"json": {
+			ID: "1", Type: "t", Key: "k", Keyed: true, Time: time1, CommitTime: time1, Payload: []byte(`{"n": 1.000, "ä": "\u0000"}`),
+			Headers: []byte(`{"traceparent": "x"}`), Table: "public.outbox", Place: mapping.Place{Commit: 1 << 62, Ordinal: 1<<32 - 1},
+			Columns: []string{"id", "x"}, Values: [][]byte{[]byte("1"), nil},
+		},
+		"bytea": {
+			ID: "2", Type: "t", Payload: bytea, Kind: mapping.PayloadBytes, Place: at(2),
+			Columns: []string{"payload", "empty", "other", "same"}, Values: [][]byte{hexOf(bytea), {}, bytea, []byte("t")},
+		},
+		"empty text":         {ID: "3", Type: "", Key: "", Keyed: true, Payload: []byte{}, Kind: mapping.PayloadText, Place: at(3), Headers: []byte{}},
+		"what text can't be": {ID: "4\x00", Type: "\xff", Key: "\x00\xff", Keyed: true, Payload: []byte("\x00"), Headers: []byte("\xfe"), Table: "\x00", Place: at(4), Problem: "id \x00"},
+		"no payload":         {ID: "5", Place: at(5), Problem: "payload is NULL", Columns: []string{}, Values: [][]byte{}},
+		"a long key":         {ID: "6", Key: strings.Repeat("ключ", 5000), Keyed: true, Payload: []byte("6"), Place: at(6)},
+		"a key like a hash":  {ID: "7", Key: "sha256:x", Keyed: true, Payload: []byte("6"), Place: at(7)},
+		"no place":           {ID: "8", Type: "t", Payload: []byte("8"), Time: time.Date(-100, 1, 1, 0, 0, 0, 0, time.UTC)},
+	} {
+		given := delivery.Parked{
+			Endpoint: "a", Event: ev, Lane: ev.Key, Ordered: ev.Keyed, State: delivery.Waiting,
+			Attempts: 3, Status: 503, Err: "busy", Since: time1.Truncate(time.Microsecond),
+		}
+		given.ID = park(t, s, given)[0]
+		_, rows := next(t, s, nil, 10)
+		require.Equal(t, []delivery.Parked{given}, rows, name)
+		settle(t, s, []int64{given.ID})
+	}
+}
+
+func TestPark_LeavesAResendAlone(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	require.Equal(t, []int64{1, 2}, park(t, s, item(1, "k"), item(2, "k")))
+	ids := park(t, s, item(1, "k"), item(2, "k"), item(3, "k"))
+	require.Equal(t, []int64{0, 0}, ids[:2])
+	require.NotZero(t, ids[2])
+	names, _ := next(t, s, nil, 10)
+	require.Equal(t, []string{"event-1", "event-2", "event-3"}, names)
+}
+
+func TestPark_LetsThroughWhatOnlyAResendSeemedToHoldBack(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	dead := item(1, "k")
+	dead.State = delivery.Dead
+	park(t, s, dead)
+	later := item(1, "k")
+	later.Due = time.Now().Add(time.Hour)
+	park(t, s, later, item(2, "k"))
+	names, _ := next(t, s, nil, 10)
+	require.Equal(t, []string{"event-2"}, names)
+}
+
+func TestPark_KeepsRowsWithoutAPlaceApart(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	a, b := item(1, "k"), item(2, "k")
+	a.Event.Place, b.Event.Place = mapping.Place{}, mapping.Place{}
+	park(t, s, a, b)
+	names, _ := next(t, s, nil, 10)
+	require.Equal(t, []string{"event-1", "event-2"}, names)
+}
+
+func TestPark_PutsAnOlderDeliveryFirst(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	park(t, s, item(2, "k"), item(3, "k"), item(4, "other"))
+	park(t, s, item(1, "k"))
+	names, rows := next(t, s, nil, 10)
+	require.Equal(t, []string{"event-4", "event-1"}, names)
+	settle(t, s, idsOf(rows))
+	names, _ = next(t, s, nil, 10)
+	require.Equal(t, []string{"event-2", "event-3"}, names)
+}
+
+func TestNext_HoldsBackOnlyTheKeyThatWaits(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	park(t, s, item(1, "k"), item(2, "k"), item(3, "other"), unkeyed(4))
+	names, rows := next(t, s, nil, 10)
+	require.Equal(t, []string{"event-1", "event-2", "event-3", "event-4"}, names)
+
+	head := rows[0]
+	head.Due, head.Attempts, head.Status, head.Err = now.Add(time.Minute), 1, 500, "no"
+	settle(t, s, []int64{rows[2].ID}, head)
+	park(t, s, item(5, "k"), item(6, "other"))
+	names, _ = next(t, s, nil, 10)
+	require.Equal(t, []string{"event-4", "event-6"}, names)
+
+	b, err := s.Backlog(t.Context(), "a", 10)
+	require.NoError(t, err)
+	require.Equal(t, delivery.Backlog{Waiting: true, Blocked: []string{"k"}, Due: now.Add(time.Minute).UTC().Truncate(time.Microsecond)}, b)
+
+	now = now.Add(2 * time.Minute)
+	names, rows = next(t, s, nil, 1)
+	require.Equal(t, []string{"event-1"}, names)
+	require.Equal(t, 1, rows[0].Attempts)
+	settle(t, s, idsOf(rows))
+	names, _ = next(t, s, nil, 10)
+	require.Equal(t, []string{"event-4", "event-6", "event-2", "event-5"}, names)
+}
+
+func TestSettle_LeavesADiscardedDeliveryAlone(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	park(t, s, item(1, "k"), item(2, "k"))
+	_, rows := next(t, s, nil, 10)
+	n, err := s.Discard(t.Context(), Filter{IDs: []int64{rows[0].ID}})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+	head := rows[0]
+	head.Due = time.Now().Add(time.Hour)
+	settle(t, s, nil, head)
+	names, _ := next(t, s, nil, 10)
+	require.Equal(t, []string{"event-2"}, names)
+}
+
+func TestBacklog_StepsOverLongQueues(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	long := strings.Repeat("x", 1000)
+	for i, key := range []string{"a", "b", long} {
+		head := item(1000*i+1, key)
+		head.Due = time.Now().Add(time.Hour)
+		park(t, s, append([]delivery.Parked{head}, items(1000*i+2, 1000*i+100, key)...)...)
+	}
+	b, err := s.Backlog(t.Context(), "a", 10)
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"a", "b", long}, b.Blocked)
+	b, err = s.Backlog(t.Context(), "a", 1)
+	require.NoError(t, err)
+	require.Len(t, b.Blocked, 2)
+	b, err = s.Backlog(t.Context(), "nobody", 1)
+	require.NoError(t, err)
+	require.Zero(t, b)
+}
+
+func TestReorder_FollowsTheConfiguration(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	require.NoError(t, s.Reorder(t.Context(), "a", mapping.OrderKey))
+	held := item(1, "k")
+	held.Due = time.Now().Add(time.Hour)
+	park(t, s, held, item(2, "k"), item(3, "other"))
+	require.NoError(t, s.Reorder(t.Context(), "a", mapping.OrderStrict))
+	names, _ := next(t, s, nil, 10)
+	require.Empty(t, names)
+	require.NoError(t, s.Reorder(t.Context(), "a", mapping.OrderNone))
+	names, _ = next(t, s, nil, 10)
+	require.Equal(t, []string{"event-2", "event-3"}, names)
+	require.NoError(t, s.Reorder(t.Context(), "a", mapping.OrderKey))
+	names, _ = next(t, s, nil, 10)
+	require.Equal(t, []string{"event-3"}, names)
+}
