@@ -130,7 +130,7 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 }
 
 // newRequestBody returns a reader of a body that is shared with other attempts. It is of a type that net/http knows to be in
-// memory: for any other it sends the headers ahead in a write of their own, which costs a third more per attempt.
+// memory: for any other it sends the headers ahead in a write of their own, a system call more for every attempt.
 func newRequestBody(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
 
 // readAnswer reads the answer to its end, so that the connection can be used again, or to answerLimit, after which
