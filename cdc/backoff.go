@@ -2,8 +2,10 @@ package cdc
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"time"
 )
 
@@ -11,7 +13,7 @@ const (
 	backoffLeast  = 100 * time.Millisecond
 	backoffMost   = 30 * time.Second
 	standbyWait   = time.Second      // between two looks at a slot in use
-	healthyStream = 10 * time.Second // a connection that lived this long starts the back-off anew
+	healthyStream = 10 * time.Second // a connection that lived this long starts the back-off anew, as does one with progress
 )
 
 // backoff waits between connections and tells the log what changes: the first failure, another error, the recovery.
@@ -22,6 +24,7 @@ type backoff struct {
 	logged   string    // error the log knows of
 	delay    time.Duration
 	up       time.Time // when the last connection began to stream; zero while there is none
+	progress bool      // it handed over something
 }
 
 // recovered notes that a connection streams.
@@ -47,22 +50,33 @@ func (b *backoff) wait(ctx context.Context, err error) bool {
 }
 
 func (b *backoff) note(err error) {
-	if !b.up.IsZero() && time.Since(b.up) >= healthyStream {
+	if b.progress || !b.up.IsZero() && time.Since(b.up) >= healthyStream {
 		b.delay, b.logged = 0, ""
 	}
-	b.up = time.Time{}
+	b.up, b.progress = time.Time{}, false
 	if b.attempts == 0 {
 		b.first = time.Now()
 	}
 	b.attempts++
-	if text := err.Error(); text != b.logged {
-		b.logged = text
+	if cause := cause(err); cause != b.logged {
+		b.logged = cause
 		if isFault(err, FaultSlotActive) {
 			b.log.Info("slot is in use, standing by", "err", err)
 		} else {
 			b.log.Warn("stream interrupted, reconnecting", "err", err)
 		}
 	}
+}
+
+// cause is what tells one kind of failure from another: the text without the ports of a connection, which never repeat.
+func cause(err error) string {
+	if fault, ok := errors.AsType[*Fault](err); ok {
+		return fault.Problem
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Op + ": " + op.Err.Error()
+	}
+	return err.Error()
 }
 
 // next returns the time to wait: doubling, with up to a fifth of jitter so that relays do not come in step.

@@ -71,6 +71,7 @@ func isFault(err error, kind FaultKind) bool {
 
 // Error codes of Postgres that mean something to relay.
 const (
+	codeProtocol        = "08P01"
 	codePrivilege       = "42501"
 	codeNoHBA           = "28000"
 	codePassword        = "28P01"
@@ -113,6 +114,8 @@ func connectFault(cfg *pgconn.Config, err error) error {
 		return &Fault{FaultConnection, "the server refuses role " + role, "check that the role may log in, and add a line for it to pg_hba.conf", err}
 	case codeMissing:
 		return &Fault{FaultVersion, "the server does not know a setting of PostgreSQL 14", "use PostgreSQL 14 or later, without a pooler between", err}
+	case codeProtocol:
+		return &Fault{FaultConnection, "what answers at " + server + " is not a Postgres server; a pooler cannot carry replication", "point source.url at the server itself", err}
 	case codeCannotConnect, codeAdminShutdown:
 		return &Fault{FaultConnection, "server " + server + " is starting up or shutting down", "", err}
 	}
@@ -131,16 +134,11 @@ func startFault(cfg *StreamConfig, err error) error {
 	case codePrivilege:
 		return &Fault{FaultPrivilege, "the role may not read slot " + cfg.Slot, "ALTER ROLE … REPLICATION", err}
 	case codeMissing:
-		if strings.Contains(pg.Message, "publication") || strings.EqualFold(pg.Routine, "get_publication_oid") {
+		if pg.Routine == "get_publication_oid" || strings.Contains(pg.Message, quoteIdent(cfg.Publication)) {
 			return publicationLate(cfg, err)
 		}
-		return slotMissing(cfg.Slot, err)
-	case codeState:
-		if strings.Contains(pg.Message, "publication") {
-			return publicationLate(cfg, err)
-		}
-		return slotInvalidated(cfg.Slot, "the server says so", err)
 	}
+	// A slot that is lost shows in the catalog at the next attempt, in words that are the same in all versions.
 	return err
 }
 

@@ -137,6 +137,10 @@ func (in *inspection) tables(ctx context.Context, src *Source) (map[string]bool,
 			in.warn(subject, "cannot be read by role "+in.server.role+"; streaming does without, replay and explain do not",
 				"GRANT SELECT ON "+quoteTable(t.Name)+" TO "+quoteIdent(in.server.role))
 		}
+		if t.Delete && !rel.erasable {
+			in.reject(subject, "has a retention, but role "+in.server.role+" may not delete its rows",
+				"GRANT DELETE ON "+quoteTable(t.Name)+" TO "+quoteIdent(in.server.role))
+		}
 	}
 	return partitioned, nil
 }

@@ -90,10 +90,14 @@ func (s *Stream) resume(system pglogrepl.IdentifySystemResult, slot *slot) (LSN,
 	if h.ahead != nil {
 		return 0, h.ahead
 	}
-	if h.system != "" && slot.confirmed > start {
-		s.log.Warn("slot was confirmed by another process meanwhile", "from", start.String(), "to", slot.confirmed.String())
+	if start > 0 && slot.confirmed > start {
+		if h.lost {
+			s.log.Error("slot was made anew, rows committed in between are not streamed", "from", start.String(), "to", slot.confirmed.String())
+		} else if h.system != "" {
+			s.log.Info("slot was confirmed by another process meanwhile", "from", start.String(), "to", slot.confirmed.String())
+		}
 	}
-	h.system = system.SystemID
+	h.system, h.lost = system.SystemID, false
 	start = max(start, slot.confirmed)
 	// Like a keepalive: nothing before start comes any more. It seeds the watermark, so that no status says flush = 0,
 	// which would confirm everything.

@@ -84,7 +84,11 @@ func tablesSQL(b *strings.Builder, src *Source, role string) {
 			granted[schema] = true
 			fmt.Fprintf(b, "GRANT USAGE ON SCHEMA %s TO %s;\n", quoteIdent(schema), role)
 		}
-		fmt.Fprintf(b, "GRANT SELECT ON %s TO %s;\n", quoteTable(t.Name), role)
+		grant := "SELECT"
+		if t.Delete {
+			grant = "SELECT, DELETE"
+		}
+		fmt.Fprintf(b, "GRANT %s ON %s TO %s;\n", grant, quoteTable(t.Name), role)
 	}
 }
 

@@ -20,6 +20,9 @@ type SourceTable struct {
 
 	// Named are the parts whose columns were named by the user, and so must exist.
 	Named map[string]bool
+
+	// Delete says that the relay deletes delivered rows, for which its role needs a grant.
+	Delete bool
 }
 
 // part is a piece of an event that comes from a column.

@@ -34,7 +34,7 @@ const (
 
 	// A server that shuts down asks again after each answer, until everything is confirmed. Other requests come half a
 	// wal_sender_timeout apart.
-	pressGap      = 100 * time.Millisecond
+	pressGap      = 250 * time.Millisecond
 	pressPatience = 1500 * time.Millisecond
 )
 

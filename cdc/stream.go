@@ -2,7 +2,6 @@ package cdc
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -89,6 +88,7 @@ type history struct {
 	done   LSN               // commit of the last transaction handed over whole
 	open   *openTx           // transaction handed over in part
 	system string            // identifier of the cluster
+	lost   bool              // the slot was gone since it was last streamed from
 	ahead  error             // the server was once behind what is durable; it may have caught up with other WAL since
 }
 
@@ -97,6 +97,14 @@ type openTx struct {
 	tx     *Tx
 	commit LSN
 	next   uint32 // ordinal of the first change not handed over
+}
+
+// next is the least place that was not handed over, as far as it is known.
+func (h *history) next() Place {
+	if h.open != nil {
+		return Place{h.open.commit, h.open.next}
+	}
+	return Place{h.done, 0}
 }
 
 // NewStream returns a stream that moves mark and hands rows to c. Nothing happens before Run.
@@ -127,9 +135,6 @@ func (s *Stream) Run(ctx context.Context) error {
 	for {
 		err := s.connection(ctx, &retry)
 		if ctx.Err() != nil {
-			if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-				return nil // between two connections
-			}
 			return err
 		}
 		s.failed(err)
@@ -143,11 +148,18 @@ func (s *Stream) Run(ctx context.Context) error {
 func (s *Stream) connection(ctx context.Context, retry *backoff) error {
 	n, err := openSession(ctx, s)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // nothing was streamed, nothing is to be confirmed
+		}
+		s.history.lost = s.history.lost || SlotLost(err)
 		return err
 	}
 	retry.recovered()
 	s.enter(StateStreaming)
-	return n.run(ctx)
+	before := s.history.next()
+	err = n.run(ctx)
+	retry.progress = before != s.history.next()
+	return err
 }
 
 // Pause ends the reading for good. The stream goes on answering the server and confirming what becomes durable until

@@ -15,6 +15,7 @@ type catalogTable struct {
 	kind     string // relkind
 	unlogged bool
 	readable bool // the role may SELECT from it
+	erasable bool // the role may DELETE from it
 	columns  map[string]catalogColumn
 }
 
@@ -26,7 +27,7 @@ type catalogColumn struct {
 // readTable returns nil when there is no such table.
 func readTable(ctx context.Context, conn *pgconn.PgConn, name string) (*catalogTable, error) {
 	schema, table := splitTable(name)
-	rows, err := query(ctx, conn, fmt.Sprintf(`SELECT c.oid, c.relkind, c.relpersistence, has_table_privilege(c.oid, 'SELECT') FROM pg_class c
+	rows, err := query(ctx, conn, fmt.Sprintf(`SELECT c.oid, c.relkind, c.relpersistence, has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'DELETE') FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s`, quoteLiteral(schema), quoteLiteral(table)))
 	if err != nil {
 		return nil, fmt.Errorf("look up table %s: %w", name, err)
@@ -34,7 +35,7 @@ func readTable(ctx context.Context, conn *pgconn.PgConn, name string) (*catalogT
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	r := &catalogTable{name: name, kind: rows[0][1], unlogged: rows[0][2] != "p", readable: rows[0][3] == "t", columns: make(map[string]catalogColumn)}
+	r := &catalogTable{name: name, kind: rows[0][1], unlogged: rows[0][2] != "p", readable: rows[0][3] == "t", erasable: rows[0][4] == "t", columns: make(map[string]catalogColumn)}
 	rows, err = query(ctx, conn, `SELECT attname, format_type(atttypid, NULL), attgenerated FROM pg_attribute
   WHERE attnum > 0 AND NOT attisdropped AND attrelid = `+rows[0][0])
 	if err != nil {
