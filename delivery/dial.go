@@ -19,6 +19,7 @@ const (
 	pingAfter       = 15 * time.Second // when an HTTP/2 connection that is silent is asked whether it lives
 	pingTimeout     = 10 * time.Second // and how long it may take to say so; else a dead one fails attempts for minutes
 	tcpProbe        = 15 * time.Second
+	backstop        = time.Second // a dial goes on without the attempt it was begun for, and must end sometime
 	sessionsAtLeast = 8
 )
 
@@ -44,7 +45,7 @@ func plainTransport(ep *mapping.Endpoint) *http.Transport {
 			RootCAs:            ep.TLS.Roots,
 			ClientSessionCache: tls.NewLRUClientSessionCache(max(conns, sessionsAtLeast)),
 		},
-		TLSHandshakeTimeout:    ep.Timeout,
+		TLSHandshakeTimeout:    ep.Timeout + backstop,
 		ForceAttemptHTTP2:      true, // which a dialer or a TLS configuration of one's own turns off
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		DisableCompression:     true,
@@ -61,7 +62,7 @@ func plainTransport(ep *mapping.Endpoint) *http.Transport {
 // newDialer returns a dialer that connects only to addresses of the network. The address is judged after the name was
 // resolved, by the very call that connects to it: there is no second look-up that could answer otherwise.
 func newDialer(network mapping.Network, timeout time.Duration) *net.Dialer {
-	d := &net.Dialer{Timeout: timeout, KeepAlive: tcpProbe}
+	d := &net.Dialer{Timeout: timeout + backstop, KeepAlive: tcpProbe}
 	if !network.Public && len(network.Allow) == 0 {
 		return d
 	}
