@@ -89,6 +89,9 @@ func (d *Dispatcher) Room() <-chan struct{} { return d.window.Room() }
 // Window returns how many events are undelivered in memory.
 func (d *Dispatcher) Window() int64 { return d.window.Events() }
 
+// WindowBytes returns how much memory those are counted with.
+func (d *Dispatcher) WindowBytes() int64 { return d.window.bytes.Load() }
+
 // Dispatch hands an event to the lanes of its targets. tx is settled once for the event, when it is durable for all of
 // them. It does not block, and serves one goroutine, in commit order.
 func (d *Dispatcher) Dispatch(ev *mapping.Event, targets []mapping.Target, size int, tx Settler) {
@@ -199,6 +202,15 @@ func (d *Dispatcher) Resume() {
 	for _, l := range *d.lanes.Load() {
 		l.refresh()
 	}
+}
+
+// Abandon ends at once and writes nothing: somebody else has taken over. What was not settled is theirs.
+func (d *Dispatcher) Abandon() {
+	d.cancelWrite()
+	d.cancelSend()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = d.Stop(ctx) // its error says what is not settled, which is the point
 }
 
 // Stop ends softly, then hard: no new attempts; those under way may finish until ctx ends; what is left is parked, so that

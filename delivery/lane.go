@@ -65,8 +65,9 @@ type lane struct {
 	timer    *time.Timer
 	timerAt  time.Time
 
-	table tableWork
-	last  lastError
+	table     tableWork
+	delivered int64
+	last      lastError
 }
 
 // lastError is for people: what went wrong last.

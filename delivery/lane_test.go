@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -27,8 +28,15 @@ type memoryParker struct {
 	fail    func() error // asked before every call
 	slow    time.Duration
 	gone    bool
+	trace   func(string, ...any)
 	seen    time.Time // when Next was last called
 	breaker BreakerStatus
+}
+
+func (m *memoryParker) note(format string, args ...any) {
+	if m.trace != nil {
+		m.trace(format, args...)
+	}
 }
 
 func (m *memoryParker) enter() error {
@@ -48,6 +56,9 @@ func (m *memoryParker) Park(_ context.Context, items []Parked) ([]int64, error) 
 		return nil, err
 	}
 	ids := make([]int64, len(items))
+	for _, it := range items {
+		m.note("park %s %s attempts %d due %s", it.Event.ID, it.State, it.Attempts, it.Due.Format("04:05.000"))
+	}
 	for i, it := range items {
 		if slices.ContainsFunc(m.rows, func(r Parked) bool { return r.Event.Place == it.Event.Place }) {
 			continue
@@ -83,6 +94,7 @@ func (m *memoryParker) Next(_ context.Context, _ string, taken []int64, limit in
 		}
 		if r.State == Waiting && !slices.Contains(taken, r.ID) && !m.blocked(i, time.Now()) {
 			out = append(out, r)
+			m.note("next %d %s", r.ID, r.Event.ID)
 		}
 	}
 	return out, nil
@@ -92,6 +104,10 @@ func (m *memoryParker) Settle(_ context.Context, _ string, delivered []int64, ch
 	defer m.mu.Unlock()
 	if err := m.enter(); err != nil {
 		return err
+	}
+	m.note("settle delivered %v", delivered)
+	for _, c := range changed {
+		m.note("settle %d %s %s attempts %d due %s", c.ID, c.Event.ID, c.State, c.Attempts, c.Due.Format("04:05.000"))
 	}
 	m.rows = slices.DeleteFunc(m.rows, func(r Parked) bool { return slices.Contains(delivered, r.ID) })
 	for _, c := range changed {
@@ -146,6 +162,7 @@ func (m *memoryParker) Backlog(_ context.Context, _ string, limit int) (Backlog,
 			}
 		}
 	}
+	m.note("backlog %+v", b)
 	return b, nil
 }
 
@@ -175,6 +192,7 @@ type scriptedSender struct {
 	broken   []string
 	most     int
 	keyOf    func(id string) string
+	trace    func(string, ...any)
 }
 
 func newSender(answer func(string, int) (Outcome, time.Duration)) *scriptedSender {
@@ -194,6 +212,9 @@ func (s *scriptedSender) Send(ctx context.Context, r *Request) Outcome {
 	s.most = max(s.most, len(s.flying))
 	s.attempts[r.ID]++
 	out, delay := s.answer(r.ID, s.attempts[r.ID])
+	if s.trace != nil {
+		s.trace("send %s attempt %d: %s after %s", r.ID, s.attempts[r.ID], out.Verdict, delay)
+	}
 	s.mu.Unlock()
 	if delay > 0 {
 		t := time.NewTimer(delay)
@@ -617,6 +638,8 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 			}
 			return delivered, d
 		}
+		parker.trace = ft.trace
+		s.trace = ft.trace
 		if order == mapping.OrderNone {
 			s.keyOf = func(string) string { return "" }
 		}
@@ -626,12 +649,14 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 		for i := range n {
 			id := fmt.Sprintf("%c%03d", 'a'+int(seed>>8+uint64(i)*7)%keys, i)
 			ids = append(ids, id)
+			ft.trace("event %s", id)
 			b.send(id)
 			if gap > 0 && roll(50) {
 				time.Sleep(gap)
 			}
 			if restarts > 0 && i%per == per-1 {
 				restarts--
+				ft.trace("restart")
 				b.stop(ft)
 				saved := EndpointState{Position: b.Positions()["e"]}
 				last := b.places
@@ -664,7 +689,9 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 			}
 		}
 		b.stop(ft)
-		fault = ft.text
+		if fault = ft.text; fault != "" {
+			fault += "\n" + strings.Join(ft.lines, "\n")
+		}
 	})
 	if fault != "" {
 		rt.Fatalf("%s", fault)
@@ -672,7 +699,18 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 }
 
 // faults is a TestingT that collects, so that a bubble ends before rapid is told.
-type faults struct{ text string }
+type faults struct {
+	text string
+
+	mu    sync.Mutex
+	lines []string
+}
+
+func (f *faults) trace(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lines = append(f.lines, time.Now().Format("04:05.000 ")+fmt.Sprintf(format, args...))
+}
 
 func (f *faults) Errorf(format string, args ...any) {
 	if f.text == "" {

@@ -76,7 +76,7 @@ func (l *lane) resolve(q *keyQueue, r result) {
 	}
 	switch {
 	case r.delivered:
-		l.delivered(it)
+		l.deliver(it)
 		q.pop()
 		l.proceed(q)
 	case r.dead:
@@ -89,9 +89,10 @@ func (l *lane) resolve(q *keyQueue, r result) {
 	}
 }
 
-// delivered settles an item that the endpoint took.
-func (l *lane) delivered(it *item) {
+// deliver settles an item that the endpoint took.
+func (l *lane) deliver(it *item) {
 	l.metrics.delivered.Inc()
+	l.delivered++
 	switch {
 	case it.live():
 		it.write = unwritten // if it waited to be parked, that is not needed any more
@@ -157,6 +158,7 @@ func (l *lane) again(q *keyQueue) {
 // retreat moves a key from memory to the table, its head first, and has newer deliveries follow it there.
 func (l *lane) retreat(q *keyQueue) {
 	l.block(q)
+	l.table.leave(q)
 	for q.head != nil {
 		it := q.pop()
 		switch {
@@ -190,6 +192,7 @@ func (l *lane) trim(q *keyQueue) {
 	if q.head == nil {
 		return
 	}
+	l.table.leave(q)
 	it := q.head.behind
 	q.head.behind, q.tail = nil, q.head
 	for it != nil {
@@ -239,6 +242,7 @@ func (l *lane) ground() {
 }
 
 func (l *lane) clearQueue(q *keyQueue) {
+	l.table.leave(q)
 	for q.head != nil {
 		if it := q.pop(); !it.live() {
 			l.table.drop(it)

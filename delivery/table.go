@@ -27,6 +27,9 @@ type tableWork struct {
 	breaker   bool // its breaker opened or closed, to be written
 	ordered   bool // the rows are under the keys of the endpoint's order
 
+	fetching bool
+	left     map[string]struct{} // keys that left memory during the fetch: what it brings of them is not their head
+
 	more      bool // the table may hold deliveries that may be attempted and are not in memory
 	exhausted bool // Next returned all there was, and nothing was parked since
 	check     bool // Backlog is to be asked
@@ -39,6 +42,7 @@ func (t *tableWork) init() {
 	t.diverted, t.check = true, true
 	t.blocked = make(map[string]struct{})
 	t.taken = make(map[int64]*item)
+	t.left = make(map[string]struct{})
 }
 
 // park has a live item become a row.
@@ -58,6 +62,13 @@ func (t *tableWork) change(it *item, keep bool) {
 
 // drop forgets a parked item that was in memory.
 func (t *tableWork) drop(it *item) { delete(t.taken, it.id) }
+
+// leave notes that a key's deliveries leave memory.
+func (t *tableWork) leave(q *keyQueue) {
+	if t.fetching && q.keyed {
+		t.left[q.key] = struct{}{}
+	}
+}
 
 // pending reports whether there is something to write.
 func (t *tableWork) pending() bool {
@@ -350,9 +361,12 @@ func (l *lane) fetch() error {
 	}
 	taken = append(taken, t.delivered...)
 	t.more = false // what is parked from here on sets it again
+	t.fetching = true
+	clear(t.left)
 	l.mu.Unlock()
 	rows, err := l.env.parker.Next(l.env.write, l.name, taken, limit)
 	l.mu.Lock()
+	t.fetching = false
 	if err != nil {
 		t.more = true
 		return err
@@ -378,8 +392,13 @@ func (l *lane) drain(p *Parked, now time.Time) {
 	if p.Event.Problem != "" {
 		it.dead, it.err = true, p.Event.Problem
 	}
+	key, keyed := l.laneKey(p.Event)
+	if _, left := l.table.left[key]; left && keyed {
+		l.table.more = true
+		return
+	}
 	l.table.taken[p.ID] = it
-	q := l.queue(l.laneKey(p.Event))
+	q := l.queue(key, keyed)
 	q.push(it)
 	if q.stage != idle {
 		return

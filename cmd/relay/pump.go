@@ -1,0 +1,72 @@
+package main
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/cdc"
+	"relay/delivery"
+	"relay/mapping"
+)
+
+// pump turns rows into events and hands them to the endpoints they are for, on the goroutine that reads them: no queue
+// between reading and the lanes, and nothing to be lost in it.
+type pump struct {
+	dispatcher *delivery.Dispatcher
+	rows       *prometheus.CounterVec
+
+	mu     sync.Mutex // held for each row, and by a reload
+	router *mapping.Router
+	counts map[string]prometheus.Counter
+}
+
+var _ cdc.Consumer = (*pump)(nil)
+
+func newPump(router *mapping.Router, dispatcher *delivery.Dispatcher, rows *prometheus.CounterVec) *pump {
+	return &pump{dispatcher: dispatcher, rows: rows, router: router, counts: make(map[string]prometheus.Counter)}
+}
+
+// Room is documented at cdc.Consumer.
+func (p *pump) Room() <-chan struct{} { return p.dispatcher.Room() }
+
+// Row is documented at cdc.Consumer.
+func (p *pump) Row(row *cdc.Row) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ev, err := p.router.Event(row)
+	if err != nil {
+		return err
+	}
+	if ev == nil {
+		p.dispatcher.Passed(row.Place.Next())
+		return nil
+	}
+	p.count(ev.Table)
+	p.dispatcher.Dispatch(ev, p.router.Route(ev), row.Size(), row.Tx)
+	return nil
+}
+
+func (p *pump) count(table string) {
+	c := p.counts[table]
+	if c == nil {
+		c = p.rows.WithLabelValues(table)
+		p.counts[table] = c
+	}
+	c.Inc()
+}
+
+// Commit is documented at cdc.Consumer.
+func (p *pump) Commit(cdc.LSN) {}
+
+// reload goes over to other endpoints, between two rows.
+func (p *pump) reload(cfg *mapping.Config, saved map[string]delivery.EndpointState) ([]string, error) {
+	router := mapping.NewRouter(cfg)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changes, err := p.dispatcher.Reload(cfg.Endpoints, saved)
+	if err == nil {
+		p.router = router
+	}
+	return changes, err
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"relay/delivery/park"
+	"relay/mapping"
+)
+
+// How long a relay waits before it tries to begin a tenure again.
+const (
+	tenureRetryMin = 500 * time.Millisecond
+	tenureRetryMax = 15 * time.Second
+)
+
+// sidecar is one running relay: the parts that outlive its tenures.
+type sidecar struct {
+	path    string
+	log     *slog.Logger
+	metrics *metrics
+	store   *park.Store
+	started time.Time
+
+	cfg    atomic.Pointer[mapping.Config] // replaced by reload
+	tenure atomic.Pointer[tenure]         // nil between tenures
+
+	mu     sync.Mutex // of reload
+	failed string     // how the last reload failed, for watch to say it once
+
+	phase atomic.Pointer[phase]
+}
+
+// phase is what the relay does outside a tenure, or why there is none.
+type phase struct {
+	standby bool
+	why     string
+}
+
+func newSidecar(cfg *mapping.Config, path string, log *slog.Logger) (*sidecar, error) {
+	r := &sidecar{path: path, log: log, started: time.Now()}
+	r.cfg.Store(cfg)
+	r.metrics = newMetrics(r)
+	r.phase.Store(&phase{why: "starting"})
+	var err error
+	if r.store, err = park.Open(context.Background(), cfg.Source.URL, cfg.Source.Schema, log); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// run lives until ctx is done.
+func (r *sidecar) run(ctx context.Context, adm *admin) error {
+	background, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	if adm != nil {
+		r.log.Info("admin listening", "address", adm.Addr())
+		running.Go(func() {
+			if err := adm.Run(background); err != nil {
+				r.log.Error("admin stopped", "err", err)
+			}
+		})
+	}
+	running.Go(func() { r.watch(background) })
+	return r.tenures(ctx)
+}
+
+// tenures lives through one tenure after another: a tenure is the time in which this process alone delivers.
+func (r *sidecar) tenures(ctx context.Context) error {
+	wait, last := tenureRetryMin, ""
+	for {
+		began := time.Now()
+		err := r.serve(ctx)
+		if ctx.Err() != nil {
+			return err
+		}
+		if time.Since(began) > time.Minute {
+			wait, last = tenureRetryMin, ""
+		}
+		if err != nil {
+			r.phase.Store(&phase{why: err.Error()})
+			if err.Error() != last {
+				last = err.Error()
+				r.log.Error("not delivering, retrying", "err", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait + rand.N(wait/4)):
+		}
+		wait = min(2*wait, tenureRetryMax)
+	}
+}
+
+// serve waits for its turn and lives through one tenure.
+func (r *sidecar) serve(ctx context.Context) error {
+	t, err := r.begin(ctx)
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return err
+	}
+	r.tenure.Store(t)
+	r.phase.Store(&phase{})
+	defer r.tenure.Store(nil)
+	return t.run(ctx)
+}
+
+// ready is for /readyz: bytes from the server within the last minute and the slot ours, or standing by. What an endpoint
+// does has no part in it.
+func (r *sidecar) ready() (bool, string) {
+	t := r.tenure.Load()
+	if t == nil {
+		p := r.phase.Load()
+		return p.standby, p.why
+	}
+	return t.ready()
+}
+
+// reload reads the file again and goes over to it, if nothing is wrong with it and it changes only what can change live.
+func (r *sidecar) reload(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.reloadLocked()
+	r.metrics.reloaded(err == nil)
+	switch {
+	case err == nil && r.failed != "":
+		r.log.Info("configuration is in order again")
+		r.failed = ""
+	case err != nil && err.Error() != r.failed:
+		r.log.Error("configuration not reloaded, the old one stays", "err", err)
+		r.failed = err.Error()
+	}
+	return err
+}
+
+func (r *sidecar) reloadLocked() error {
+	cfg, err := mapping.Load(r.path)
+	if err != nil {
+		return err
+	}
+	old := r.cfg.Load()
+	if keys := needRestart(old, cfg); len(keys) > 0 {
+		return fmt.Errorf("restart relay for a change of %v; nothing was changed", keys)
+	}
+	t := r.tenure.Load()
+	if t == nil {
+		r.cfg.Store(cfg)
+		r.log.Info("configuration reloaded")
+		return nil
+	}
+	changes, err := t.reload(cfg)
+	if err != nil {
+		return err
+	}
+	r.cfg.Store(cfg)
+	for _, change := range changes {
+		r.log.Info("configuration reloaded", "change", change)
+	}
+	return nil
+}

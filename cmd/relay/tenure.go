@@ -1,0 +1,323 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"relay/cdc"
+	"relay/delivery"
+	"relay/delivery/park"
+	"relay/mapping"
+)
+
+// Rhythms of a tenure.
+const (
+	saveEvery   = time.Second
+	saveTimeout = 5 * time.Second
+	deadSilence = time.Minute // of the server, after which the stream is not ready
+)
+
+// tenure is the time in which this process holds the lock, and so is the only one that delivers. It ends with the process,
+// or when the lock was lost and somebody else delivered meanwhile.
+type tenure struct {
+	relay      *sidecar
+	origin     park.Origin
+	dispatcher *delivery.Dispatcher
+	pump       *pump
+	mark       *cdc.Watermark
+	stream     *cdc.Stream
+
+	lost    <-chan struct{}
+	release func()
+
+	mu    sync.Mutex
+	saved map[string]mapping.Position // as the table has them
+}
+
+// begin waits until this process may deliver and prepares a tenure from what the last one left.
+func (r *sidecar) begin(ctx context.Context) (*tenure, error) {
+	src := &r.cfg.Load().Source
+	system, err := cdc.Identify(ctx, src.URL)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.store.Migrate(ctx); err != nil {
+		return nil, fmt.Errorf("prepare the relay's own tables: %w", err)
+	}
+	r.phase.Store(&phase{standby: true, why: "standing by: another relay delivers from this database"})
+	lost, release, err := r.store.Lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := &tenure{relay: r, origin: park.Origin{System: system, Slot: src.Slot}, lost: lost, release: release}
+	if err := t.prepare(ctx); err != nil {
+		release()
+		return nil, err
+	}
+	return t, nil
+}
+
+// prepare builds the parts from what is saved.
+func (t *tenure) prepare(ctx context.Context) error {
+	r, cfg := t.relay, t.relay.cfg.Load()
+	positions, err := r.store.LoadPositions(ctx, t.origin)
+	if err != nil {
+		return err
+	}
+	t.saved = positions
+	states, err := t.endpointStates(ctx)
+	if err != nil {
+		return err
+	}
+	start := resume(cfg, positions, states)
+	t.dispatcher, err = delivery.NewDispatcher(delivery.Config{
+		Parker: r.store, Window: cfg.Source.Window, Hold: cfg.Source.Hold,
+		Metrics: r.metrics.delivery, Log: r.log, NewSender: newSender,
+	}, cfg.Endpoints, states)
+	if err != nil {
+		return err
+	}
+	t.pump = newPump(mapping.NewRouter(cfg), t.dispatcher, r.metrics.rows)
+	t.mark = cdc.NewWatermark(0)
+	t.stream = cdc.NewStream(cdc.StreamConfig{
+		URL: cfg.Source.URL, Slot: cfg.Source.Slot, Publication: cfg.Source.Publication,
+		Tables: tableNames(cfg), Messages: cfg.Source.Messages, Start: start, Logger: r.log,
+	}, t.mark, t.pump)
+	return nil
+}
+
+func newSender(ep *mapping.Endpoint) (delivery.Sender, error) {
+	return delivery.NewClient(ep, buildVersion().Version)
+}
+
+func tableNames(cfg *mapping.Config) []string {
+	var names []string
+	for _, t := range cfg.Source.Tables {
+		names = append(names, t.String())
+	}
+	return names
+}
+
+// endpointStates returns what is known of the endpoints from before, but their positions.
+func (t *tenure) endpointStates(ctx context.Context) (map[string]delivery.EndpointState, error) {
+	known, err := t.relay.store.LoadEndpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	states := make(map[string]delivery.EndpointState, len(known))
+	for name, e := range known {
+		state := delivery.EndpointState{Paused: e.Paused, Gone: e.Gone}
+		if !e.OpenUntil.IsZero() {
+			state.Breaker = delivery.BreakerStatus{State: delivery.BreakerOpen, RetryAt: e.OpenUntil, OpenFor: e.OpenTime}
+		}
+		states[name] = state
+	}
+	return states, nil
+}
+
+// resume gives each endpoint its position, and returns where the stream has to start for all of them. An endpoint that
+// has none is new, and starts where the last relay stopped; if nothing was ever saved, all start where the slot stands.
+func resume(cfg *mapping.Config, positions map[string]mapping.Position, states map[string]delivery.EndpointState) cdc.LSN {
+	if len(positions) == 0 {
+		return 0
+	}
+	var now mapping.Place
+	for _, p := range positions {
+		if now.Before(p.Mark) {
+			now = p.Mark
+		}
+	}
+	start := now
+	for _, ep := range cfg.Endpoints {
+		p, known := positions[ep.Name]
+		if !known {
+			p = mapping.Position{Mark: now}
+		}
+		state := states[ep.Name]
+		state.Position = p
+		states[ep.Name] = state
+		if p.Least().Before(start) {
+			start = p.Least()
+		}
+	}
+	return start.Commit
+}
+
+// run lives through the tenure. When ctx is done it stops softly: reading ends, attempts under way finish, the rest is
+// parked, positions are saved, the slot is confirmed.
+func (t *tenure) run(ctx context.Context) error {
+	defer t.release()
+	r := t.relay
+	background, end := context.WithCancel(context.Background())
+	var helpers sync.WaitGroup
+	helpers.Go(func() { t.savePositions(background) })
+	helpers.Go(func() { t.listen(background) })
+	streaming, endStream := context.WithCancel(context.Background())
+	streamed := make(chan error, 1) // 1: the stream ends whether or not anyone waits
+	go func() { streamed <- t.stream.Run(streaming) }()
+	defer func() {
+		end()
+		helpers.Wait()
+		endStream()
+	}()
+
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-t.lost:
+			if !t.regain(ctx) {
+				if ctx.Err() != nil {
+					break
+				}
+				t.dispatcher.Abandon()
+				return fmt.Errorf("another relay delivered while this one had lost its database connection; starting over")
+			}
+		}
+	}
+
+	r.log.Info("stopping", "timeout", r.cfg.Load().ShutdownTimeout)
+	t.stream.Pause()
+	limit, cancel := context.WithTimeout(context.Background(), r.cfg.Load().ShutdownTimeout)
+	defer cancel()
+	if err := t.dispatcher.Stop(limit); err != nil {
+		r.log.Warn("stopped with work left", "err", err)
+	}
+	end()
+	helpers.Wait()
+	t.saveNow()
+	endStream()
+	if err := <-streamed; err != nil {
+		r.log.Warn("last confirmation may not have arrived", "err", err)
+	}
+	r.log.Info("stopped")
+	return nil
+}
+
+// regain waits for the lock after it was lost. It reports whether this process may go on: nobody else saved a position
+// meanwhile.
+func (t *tenure) regain(ctx context.Context) bool {
+	t.dispatcher.Suspend()
+	t.relay.log.Warn("lost the database connection that makes this relay the only one to deliver, waiting for it")
+	for ctx.Err() == nil {
+		lost, release, err := t.relay.store.Lock(ctx)
+		if err != nil {
+			return false
+		}
+		positions, err := t.relay.store.LoadPositions(ctx, t.origin)
+		if err != nil {
+			release()
+			continue
+		}
+		t.lost, t.release = lost, release
+		t.mu.Lock()
+		same := maps.EqualFunc(positions, t.saved, samePosition)
+		t.mu.Unlock()
+		if !same {
+			return false
+		}
+		t.dispatcher.Resume()
+		t.relay.log.Info("delivering again")
+		return true
+	}
+	return false
+}
+
+func samePosition(a, b mapping.Position) bool {
+	return a.Mark == b.Mark && slices.Equal(a.Open, b.Open)
+}
+
+// savePositions saves what moved, about once a second.
+func (t *tenure) savePositions(ctx context.Context) {
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := t.save(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			t.relay.log.Warn("positions not saved, retrying", "err", err)
+		}
+		failing = err != nil
+	}
+}
+
+// save writes the positions that moved. What they call settled is durable by the time they are taken: a position is
+// never ahead.
+func (t *tenure) save(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	moved := make(map[string]mapping.Position)
+	for name, p := range t.dispatcher.Positions() {
+		if was, known := t.saved[name]; !known || !samePosition(was, p) {
+			moved[name] = p
+		}
+	}
+	if len(moved) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	if err := t.relay.store.SavePositions(ctx, t.origin, moved); err != nil {
+		return err
+	}
+	maps.Copy(t.saved, moved)
+	return nil
+}
+
+func (t *tenure) saveNow() {
+	if err := t.save(context.Background()); err != nil {
+		t.relay.log.Warn("positions not saved, what was delivered last may be sent again", "err", err)
+	}
+}
+
+// listen takes in what commands change while the relay runs.
+func (t *tenure) listen(ctx context.Context) {
+	err := t.relay.store.Listen(ctx, func(endpoint string) {
+		states, err := t.endpointStates(ctx)
+		if err != nil {
+			return // Listen calls again when it has connected anew
+		}
+		for _, ep := range t.relay.cfg.Load().Endpoints {
+			if endpoint == "" || endpoint == ep.Name {
+				t.dispatcher.Notify(ep.Name, states[ep.Name])
+			}
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		t.relay.log.Warn("not notified of changes by commands", "err", err)
+	}
+}
+
+func (t *tenure) reload(cfg *mapping.Config) ([]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)
+	defer cancel()
+	states, err := t.endpointStates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return t.pump.reload(cfg, states)
+}
+
+func (t *tenure) ready() (bool, string) {
+	s := t.stream.Status()
+	switch {
+	case s.State == cdc.StateWaiting:
+		return true, "standing by: the slot is in use by another process"
+	case s.State == cdc.StateStreaming && time.Since(s.LastByte) < deadSilence:
+		return true, "streaming"
+	case s.State == cdc.StateStreaming:
+		return false, fmt.Sprintf("the server has been silent since %s", s.LastByte.Format(time.RFC3339))
+	case s.Err != nil:
+		return false, s.Err.Error()
+	default:
+		return false, string(s.State)
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Rhythms of watching the configuration.
+const (
+	watchSettle = 200 * time.Millisecond // an editor's save is several events
+	watchPoll   = 15 * time.Second       // for file systems that send none
+)
+
+// watch reloads the configuration on SIGHUP and when it, or a file it refers to, changes. Folders are watched rather than
+// files: a rename over the file, or the swapped symlink of a Kubernetes ConfigMap, leaves a watch on the file itself behind.
+func (r *sidecar) watch(ctx context.Context) {
+	hup := make(chan os.Signal, 1) // 1: more of them ask for the same
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	events := make(<-chan fsnotify.Event)
+	watcher, err := fsnotify.NewWatcher()
+	if err == nil {
+		defer watcher.Close()
+		events = watcher.Events
+	} else {
+		r.log.Warn("file changes are found by looking every now and then", "err", err)
+	}
+	poll := time.NewTicker(watchPoll)
+	defer poll.Stop()
+	settle := time.NewTimer(watchSettle)
+	settle.Stop()
+	seen := r.digest()
+	r.watchFolders(watcher)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			r.log.Info("reload asked for by SIGHUP")
+			seen = r.digest()
+			_ = r.reload(ctx) // it logs its error
+		case <-events:
+			settle.Reset(watchSettle)
+			continue
+		case <-settle.C:
+		case <-poll.C:
+		}
+		if now := r.digest(); now != seen {
+			seen = now
+			_ = r.reload(ctx) // it logs its error
+			r.watchFolders(watcher)
+		}
+	}
+}
+
+func (r *sidecar) watchFolders(w *fsnotify.Watcher) {
+	if w == nil {
+		return
+	}
+	for _, file := range r.files() {
+		_ = w.Add(filepath.Dir(file)) // polling covers what cannot be watched
+	}
+}
+
+func (r *sidecar) files() []string { return append([]string{r.path}, r.cfg.Load().Files...) }
+
+// digest is of the contents of all files; one that cannot be read counts as empty.
+func (r *sidecar) digest() [sha256.Size]byte {
+	h := sha256.New()
+	for _, file := range r.files() {
+		data, err := os.ReadFile(file)
+		if err == nil {
+			h.Write([]byte(file))
+			sum := sha256.Sum256(data)
+			h.Write(sum[:])
+		}
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}

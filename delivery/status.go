@@ -1,0 +1,48 @@
+package delivery
+
+import "time"
+
+// LaneStatus is an endpoint at one moment, for people.
+type LaneStatus struct {
+	Name        string
+	State       string // live, draining, down, paused or gone
+	Paused      string // why it is paused; empty: it is not
+	Breaker     BreakerStatus
+	InFlight    int
+	Queued      int   // live in memory, not under way
+	Delivered   int64 // since the process started
+	LastError   string
+	LastErrorAt time.Time
+}
+
+// Status returns every endpoint's, in the order of the configuration.
+func (d *Dispatcher) Status() []LaneStatus {
+	lanes := *d.lanes.Load()
+	all := make([]LaneStatus, len(lanes))
+	for i, l := range lanes {
+		all[i] = l.status()
+	}
+	return all
+}
+
+func (l *lane) status() LaneStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := LaneStatus{
+		Name: l.name, Paused: l.paused, Breaker: l.breaker.Status(), InFlight: l.inFlight,
+		Queued: max(0, l.open.n-l.inFlight), Delivered: l.delivered, LastError: l.last.text, LastErrorAt: l.last.at,
+	}
+	switch {
+	case l.paused == pausedGone:
+		s.State = "gone"
+	case l.paused != "":
+		s.State = "paused"
+	case s.Breaker.State != BreakerClosed:
+		s.State = "down"
+	case l.table.diverted:
+		s.State = "draining"
+	default:
+		s.State = "live"
+	}
+	return s
+}
