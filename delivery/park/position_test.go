@@ -1,0 +1,53 @@
+package park
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"relay/mapping"
+)
+
+func TestPositions_OnlyGoForwardWithinTheirSlot(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	ctx := t.Context()
+	origin := Origin{System: "7300000000000000001", Slot: "relay"}
+	load := func(o Origin) map[string]mapping.Position {
+		got, err := s.LoadPositions(ctx, o)
+		require.NoError(t, err)
+		return got
+	}
+	save := func(o Origin, p map[string]mapping.Position) { require.NoError(t, s.SavePositions(ctx, o, p)) }
+
+	ahead := mapping.Position{Mark: mapping.Place{Commit: 1 << 62, Ordinal: 1<<32 - 1}, Open: []mapping.Place{at(1), at(2).Next()}}
+	save(origin, map[string]mapping.Position{"a": ahead, "b": {Mark: at(3)}})
+	require.Equal(t, map[string]mapping.Position{"a": ahead, "b": {Mark: at(3)}}, load(origin))
+
+	save(origin, map[string]mapping.Position{"a": {Mark: at(9)}, "b": {Mark: at(3).Next()}})
+	require.Equal(t, map[string]mapping.Position{"a": ahead, "b": {Mark: at(3).Next()}}, load(origin))
+	ahead.Open = ahead.Open[:1]
+	save(origin, map[string]mapping.Position{"a": ahead})
+	require.Equal(t, ahead, load(origin)["a"], "what was open is settled")
+
+	rebuilt := Origin{System: "7300000000000000002", Slot: "relay"}
+	require.Empty(t, load(rebuilt), "progress in another cluster means nothing")
+	save(rebuilt, map[string]mapping.Position{"a": {Mark: at(1)}})
+	require.Equal(t, map[string]mapping.Position{"a": {Mark: at(1)}}, load(rebuilt))
+
+	require.NoError(t, s.DeletePositions(ctx, "a"))
+	require.Empty(t, load(rebuilt))
+	require.Len(t, load(origin), 1)
+	require.NoError(t, s.DeletePositions(ctx))
+	require.Empty(t, load(origin))
+}
+
+func TestUnplace_KeepsTheOrderAndLetsTheSamePlacesComeAgain(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	park(t, s, item(5, "k"), item(6, "k"))
+	require.NoError(t, s.Unplace(t.Context()))
+	require.NotZero(t, park(t, s, item(1, "k"), item(5, "k"))[1])
+	names, _ := next(t, s, nil, 10)
+	require.Equal(t, []string{"event-5", "event-6", "event-1", "event-5"}, names)
+}
