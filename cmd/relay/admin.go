@@ -30,7 +30,7 @@ type adminConfig struct {
 }
 
 // adminRoute answers a request with what is sent as JSON.
-type adminRoute func(*http.Request) (any, error)
+type adminRoute = func(*http.Request) (any, error)
 
 // admin is the HTTP server for probes, metrics and operators.
 type admin struct {
