@@ -306,3 +306,16 @@ func TestSecret_IsNeverPrinted(t *testing.T) {
 		require.Contains(t, text, "secret")
 	}
 }
+
+func TestParse_TakesTheReference(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("testdata/reference.yaml")
+	require.NoError(t, err)
+	env := map[string]string{"DATABASE_URL": "postgres://app@db1:5432,db2:5433/app", "BILLING_SECRET": whsec, "TOKEN": "t"}
+	cfg, err := mapping.Parse("relay.yaml", data, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	require.NoError(t, err)
+	require.Equal(t, env["DATABASE_URL"], cfg.Source.URL)
+	require.Equal(t, "t", cfg.Endpoint("billing").Auth.Bearer)
+	require.Nil(t, cfg.Endpoint("billing").TLS.Roots)
+	require.Equal(t, parse(t, minimal).Endpoints[0].Retry, cfg.Endpoint("billing").Retry)
+}

@@ -157,15 +157,21 @@ func (v value) oauth2() *OAuth2 {
 func (v value) tls(t *TLS) {
 	v.mapping("ca_file, cert_file, key_file and server_name", fields{
 		"ca_file": func(v value) {
-			t.ca = v.pem(&t.CAFile)
+			if t.ca = v.pem(&t.CAFile); t.ca == nil {
+				return
+			}
 			t.Roots = x509.NewCertPool()
-			if t.ca != nil && !t.Roots.AppendCertsFromPEM(t.ca) {
+			if !t.Roots.AppendCertsFromPEM(t.ca) {
 				v.failFound("a file of PEM certificates")
 			}
 		},
-		"cert_file":   func(v value) { t.cert = v.pem(&t.CertFile) },
-		"key_file":    func(v value) { t.key = v.pem(&t.KeyFile) },
-		"server_name": func(v value) { v.nonEmpty(&t.ServerName, "a host name") },
+		"cert_file": func(v value) { t.cert = v.pem(&t.CertFile) },
+		"key_file":  func(v value) { t.key = v.pem(&t.KeyFile) },
+		"server_name": func(v value) {
+			if !v.isNull() {
+				v.nonEmpty(&t.ServerName, "a host name")
+			}
+		},
 	})
 	if t.cert == nil || t.key == nil {
 		return
@@ -179,9 +185,10 @@ func (v value) tls(t *TLS) {
 	t.Certificate = &pair
 }
 
-// pem stores a path and returns the file's content, nil after an error.
+// pem stores a path and returns the file's content, nil after an error. A key alone, as in {ca_file, cert_file}, is one
+// that is not given.
 func (v value) pem(path *string) []byte {
-	if !v.nonEmpty(path, "a path") {
+	if v.isNull() || !v.nonEmpty(path, "a path") {
 		return nil
 	}
 	data, err := v.d.readFile(*path)

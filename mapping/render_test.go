@@ -12,6 +12,7 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"relay/cdc"
 	"relay/mapping"
@@ -312,4 +313,38 @@ func BenchmarkRenderStandard(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func TestRender_IsSafeForConcurrentUse(t *testing.T) {
+	t.Parallel()
+	r, cfg := setup(t, "", "  a: {url: http://h, where: payload.n > 0, body: '[payload.n, row.region, event.headers.tenant]'}")
+	ev := event(t, r, order(`{"n": 1}`))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				body, err := cfg.Endpoints[0].Render(ev)
+				if err != nil || string(body.Bytes) != `{"type":"order.created","timestamp":"2026-01-02T03:04:05.678Z","data":[1,"eu","acme"]}` {
+					t.Errorf("got %s, %v", body.Bytes, err)
+				}
+			}
+		})
+	}
+	r.Route(ev)
+	wg.Wait()
+}
+
+// Any type is escaped so that a JSON reader gets it back.
+func TestRender_EscapesLikeJSON(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		rw := order("1")
+		typ := rapid.String().Filter(func(s string) bool { return s != "" }).Draw(rt, "type")
+		rw.Values[1] = []byte(typ)
+		body, err := render(t, "format: standard", rw)
+		require.NoError(rt, err)
+		var got struct{ Type string }
+		require.NoError(rt, json.Unmarshal(body.Bytes, &got))
+		require.Equal(rt, typ, got.Type)
+	})
 }
