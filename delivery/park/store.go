@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -83,7 +84,7 @@ func PoolConfig(url string) (*pgxpool.Config, error) {
 }
 
 func pin(cfg *pgx.ConnConfig) {
-	for name, value := range map[string]string{
+	maps.Copy(cfg.RuntimeParams, map[string]string{
 		"application_name":                    "relay",
 		"timezone":                            "UTC",
 		"datestyle":                           "ISO,YMD",
@@ -95,9 +96,7 @@ func pin(cfg *pgx.ConnConfig) {
 		"lock_timeout":                        "0",
 		"idle_in_transaction_session_timeout": "0",
 		"idle_session_timeout":                "0",
-	} {
-		cfg.RuntimeParams[name] = value
-	}
+	})
 }
 
 // sql fills the schema in.
