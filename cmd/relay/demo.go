@@ -179,6 +179,7 @@ func (d *demo) watch(ctx context.Context) error {
 				return appErr
 			}
 			wrote = nil // heard once
+			continue
 		case <-deadline:
 			return nil // the verdict says what is missing
 		case <-tick.C:

@@ -167,7 +167,7 @@ func (r *demoRow) cells() []string {
 		answers = "503"
 	}
 	if r.Seen.Delay > 0 {
-		delay = r.Seen.Delay.Round(max(r.Seen.Delay/100, 100*time.Microsecond)).String()
+		delay = formatDelay(r.Seen.Delay)
 	}
 	breaker, parked := "-", "-"
 	if r.Breaker != "" {
@@ -256,4 +256,16 @@ func formatBytes(n int64) string {
 		return fmt.Sprintf("%d B", n)
 	}
 	return fmt.Sprintf("%.1f %s", size, units[unit])
+}
+
+// formatDelay writes a duration with as many digits as matter.
+func formatDelay(d time.Duration) string {
+	switch {
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", d.Seconds()*1e3)
+	case d < time.Second:
+		return fmt.Sprintf("%.0f ms", d.Seconds()*1e3)
+	default:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
 }
