@@ -39,8 +39,11 @@ type Store struct {
 	cursors map[string]*cursor // by endpoint
 }
 
-// New returns the store in a schema, over a pool made from PoolConfig. It does not connect.
+// New returns the store in a schema, over a pool made from PoolConfig. It does not connect. A nil logger logs nothing.
 func New(pool *pgxpool.Pool, schema string, logger *slog.Logger) *Store {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
 	if schema == "" {
 		schema = DefaultSchema
 	}
@@ -96,6 +99,10 @@ func pin(cfg *pgx.ConnConfig) {
 		"lock_timeout":                        "0",
 		"idle_in_transaction_session_timeout": "0",
 		"idle_session_timeout":                "0",
+		// What is decided after a lock was waited for has to be decided from what is there then; and what is committed must
+		// be on disk before it is settled.
+		"default_transaction_isolation": "read committed",
+		"synchronous_commit":            "on",
 	})
 }
 
