@@ -3,10 +3,6 @@ package main
 import (
 	"context"
 	"net/url"
-	"reflect"
-	"slices"
-
-	"relay/mapping"
 )
 
 // status is for GET /api/v1/status.
@@ -56,28 +52,3 @@ func bareURL(raw string) string {
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	return u.String()
 }
-
-// needRestart returns the keys under source and admin that differ: they do not change live.
-func needRestart(a, b *mapping.Config) []string {
-	var keys []string
-	differ := func(key string, same bool) {
-		if !same {
-			keys = append(keys, key)
-		}
-	}
-	x, y := a.Source, b.Source
-	differ("source.url", x.URL == y.URL)
-	differ("source.slot", x.Slot == y.Slot)
-	differ("source.publication", x.Publication == y.Publication)
-	differ("source.schema", x.Schema == y.Schema)
-	differ("source.tables", reflect.DeepEqual(x.Tables, y.Tables))
-	differ("source.messages", slices.Equal(x.Messages, y.Messages))
-	differ("source.existing", x.Existing == y.Existing)
-	differ("source.on_slot_lost", x.OnSlotLost == y.OnSlotLost)
-	differ("source.window", x.Window == y.Window)
-	differ("source.hold", x.Hold == y.Hold)
-	differ("admin.listen", a.Admin.Listen == b.Admin.Listen)
-	differ("admin.token", a.Admin.Token == b.Admin.Token)
-	return keys
-}
-

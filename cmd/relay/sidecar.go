@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -150,8 +151,8 @@ func (r *sidecar) reloadLocked() error {
 		return err
 	}
 	old := r.cfg.Load()
-	if keys := needRestart(old, cfg); len(keys) > 0 {
-		return fmt.Errorf("restart relay for a change of %v; nothing was changed", keys)
+	if keys := old.NeedsRestart(cfg); len(keys) > 0 {
+		return fmt.Errorf("%s cannot change while relay runs: restart it for that; nothing was changed", strings.Join(keys, ", "))
 	}
 	t := r.tenure.Load()
 	if t == nil {
