@@ -78,7 +78,7 @@ func closeConn(conn *pgconn.PgConn) {
 	_ = conn.Close(ctx) // nothing more is wanted of it
 }
 
-// query runs one statement by the simple protocol, which a replication connection speaks too, and returns its rows as text.
+// query runs one statement and returns its rows as text.
 func query(ctx context.Context, conn *pgconn.PgConn, sql string) ([][]string, error) {
 	results, err := conn.Exec(ctx, sql).ReadAll()
 	if err != nil {

@@ -35,7 +35,7 @@ func startSession(ctx context.Context, s *Stream, conn *pgconn.PgConn) (*session
 	if err != nil {
 		return nil, fmt.Errorf("identify system: %w", err)
 	}
-	slot, err := preflight(ctx, &s.cfg, conn)
+	slot, err := preflight(ctx, &s.cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,15 @@ func startSession(ctx context.Context, s *Stream, conn *pgconn.PgConn) (*session
 
 // preflight checks what START_REPLICATION does not: it succeeds without the publication, and PostgreSQL 18 then loses
 // rows with no more than a warning.
-func preflight(ctx context.Context, cfg *StreamConfig, conn *pgconn.PgConn) (*slot, error) {
+//
+// It takes a connection of its own. Looked up on the replication connection, a table enters that backend's caches as it
+// is now, and PostgreSQL 18 then decodes older WAL by it: a backlog from before a DROP COLUMN came without the column.
+func preflight(ctx context.Context, cfg *StreamConfig) (*slot, error) {
+	conn, err := connect(ctx, cfg.URL, false)
+	if err != nil {
+		return nil, err
+	}
+	defer closeConn(conn)
 	srv, err := readServer(ctx, conn)
 	if err != nil {
 		return nil, err

@@ -60,17 +60,32 @@ func TestStream_FollowsColumnChanges(t *testing.T) {
 	t.Parallel()
 	s := fresh(t)
 	run := s.stream(nil)
+	run.until(cdc.StateStreaming)
+	s.requireColumnsOfTheirTime(func() *streaming { return run })
+}
+
+func TestStream_ReadsABacklogByTheColumnsOfItsTime(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	s.requireColumnsOfTheirTime(func() *streaming { return s.stream(nil) })
+}
+
+// requireColumnsOfTheirTime changes the table between rows.
+func (s *system) requireColumnsOfTheirTime(run func() *streaming) {
+	s.t.Helper()
 	s.write(1, 2)
 	s.exec("ALTER TABLE outbox ADD tenant text DEFAULT 'acme'")
 	s.write(3, 3)
 	s.exec("ALTER TABLE outbox DROP headers")
 	s.write(4, 4)
-	rows := run.wait(t, 4)
-	requireOnceInOrder(t, rows, 4)
-	require.Same(t, rows[0].Table, rows[1].Table)
-	require.Equal(t, -1, rows[1].Table.Column("tenant"))
-	require.Equal(t, []string{"acme", "acme"}, column(t, rows[2:], "tenant"))
-	require.Equal(t, -1, rows[3].Table.Column("headers"))
+	rows := run().wait(s.t, 4)
+	requireOnceInOrder(s.t, rows, 4)
+	require.Same(s.t, rows[0].Table, rows[1].Table)
+	require.Equal(s.t, -1, rows[1].Table.Column("tenant"))
+	require.Equal(s.t, 4, rows[1].Table.Column("headers"))
+	require.Equal(s.t, []string{"acme", "acme"}, column(s.t, rows[2:], "tenant"))
+	require.Equal(s.t, 4, rows[2].Table.Column("headers"))
+	require.Equal(s.t, -1, rows[3].Table.Column("headers"))
 }
 
 func TestStream_TakesTransactionalMessagesOfItsPrefixes(t *testing.T) {
