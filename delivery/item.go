@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"relay/internal/failpoint"
 	"relay/mapping"
 )
 
@@ -27,6 +28,7 @@ func (t *ticket) settle() {
 	if t.open.Add(-1) == 0 {
 		t.window.release(t.bytes)
 		t.tx.Settle()
+		failpoint.Hit("settled")
 	}
 }
 

@@ -1,6 +1,10 @@
 package delivery
 
-import "time"
+import (
+	"time"
+
+	"relay/internal/failpoint"
+)
 
 // Limits of a lane's work with the table.
 const (
@@ -200,6 +204,7 @@ func (l *lane) saveParks() error {
 		}
 		return err
 	}
+	failpoint.Hit("parked")
 	t.exhausted = false
 	for i, it := range items {
 		l.parked(it, ids[i])
@@ -320,6 +325,7 @@ func (l *lane) settleRows() error {
 		t.taken[id] = nil // not to be fetched again before it is removed
 	}
 	l.mu.Unlock()
+	failpoint.Hit("drained")
 	err := l.env.parker.Settle(l.env.write, l.name, delivered, rows)
 	l.mu.Lock()
 	if err != nil {

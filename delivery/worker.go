@@ -1,8 +1,10 @@
 package delivery
 
 import (
+	"context"
 	"time"
 
+	"relay/internal/failpoint"
 	"relay/mapping"
 )
 
@@ -18,12 +20,15 @@ type flight struct {
 // work makes attempts until there is none to make, then ends: an endpoint that is quiet has no goroutines. It takes the
 // next ready key whichever that is, so a slow answer occupies one worker and no key but its own.
 func (l *lane) work() {
+	// A context of its own: attempts come and go at theirs, without a lock that all workers of all lanes share.
+	ctx, cancel := context.WithCancel(l.env.send)
+	defer cancel()
 	var f flight
 	l.mu.Lock()
 	l.starting--
 	for l.takeOff(&f) {
 		l.mu.Unlock()
-		out := l.attempt(&f)
+		out := l.attempt(ctx, &f)
 		l.mu.Lock()
 		l.land(&f, out)
 	}
@@ -91,7 +96,7 @@ func (l *lane) token() bool {
 }
 
 // attempt renders and sends. It holds no lock.
-func (l *lane) attempt(f *flight) Outcome {
+func (l *lane) attempt(ctx context.Context, f *flight) Outcome {
 	ev := f.it.event
 	body, id, err := render(f.ep, ev)
 	if err != nil {
@@ -101,8 +106,9 @@ func (l *lane) attempt(f *flight) Outcome {
 	if ev.Headers != nil {
 		req.Traceparent, req.Tracestate = ev.Traceparent()
 	}
-	out := f.sender.Send(l.env.send, &req)
+	out := f.sender.Send(ctx, &req)
 	if out.Verdict == Delivered {
+		failpoint.Hit("answered")
 		l.metrics.latency.Observe(time.Since(ev.CommitTime).Seconds())
 	}
 	return out

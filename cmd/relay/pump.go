@@ -7,6 +7,7 @@ import (
 
 	"relay/cdc"
 	"relay/delivery"
+	"relay/internal/failpoint"
 	"relay/mapping"
 )
 
@@ -42,6 +43,7 @@ func (p *pump) Row(row *cdc.Row) error {
 		p.dispatcher.Passed(row.Place.Next())
 		return nil
 	}
+	failpoint.Hit("read")
 	p.count(ev.Table)
 	p.dispatcher.Dispatch(ev, p.router.Route(ev), row.Size(), row.Tx)
 	return nil

@@ -11,6 +11,7 @@ import (
 	"relay/cdc"
 	"relay/delivery"
 	"relay/delivery/park"
+	"relay/internal/failpoint"
 	"relay/mapping"
 )
 
@@ -268,6 +269,7 @@ func (t *tenure) save(ctx context.Context) error {
 	if err := t.relay.store.SavePositions(ctx, t.origin, moved); err != nil {
 		return err
 	}
+	failpoint.Hit("saved")
 	maps.Copy(t.saved, moved)
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"relay/internal/failpoint"
 )
 
 //go:embed migrations/*.sql
@@ -148,6 +150,7 @@ func (s *Store) step(ctx context.Context, tx pgx.Tx, steps []migration) (string,
 	if _, err := tx.Conn().PgConn().Exec(ctx, s.sql(next.sql)).ReadAll(); err != nil {
 		return "", fmt.Errorf("version %d (%s): %w", next.version, next.name, err)
 	}
+	failpoint.Hit("migrating")
 	_, err := tx.Exec(ctx, s.sql(`INSERT INTO {{schema}}.migration (version, name) VALUES ($1, $2)`), next.version, next.name)
 	return fmt.Sprintf("schema %s: migrated to version %d (%s)", s.name, next.version, next.name), err
 }
