@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -24,11 +25,13 @@ type binding struct {
 	kind        PayloadKind
 	kindUnknown bool // a type that is neither JSON, text nor bytea: JSON if it looks like it
 	types       []uint32
+
+	interned map[string]string // event types seen
 }
 
 // bind finds the configured columns in the table. The error names the first that is missing and the remedy.
 func bind(cfg Table, t *cdc.Table) (*binding, error) {
-	b := &binding{table: t.String()}
+	b := &binding{table: t.String(), interned: make(map[string]string)}
 	for _, col := range t.Columns {
 		b.columns = append(b.columns, col.Name)
 		b.types = append(b.types, col.Type)
@@ -79,10 +82,10 @@ func (b *binding) event(row *cdc.Row) *Event {
 		Table: b.table, Place: row.Place, CommitTime: row.CommitTime, Time: row.CommitTime,
 		Columns: b.columns, Values: row.Values, Kind: b.kind,
 	}
-	ev.ID = string(b.value(row, b.id))
-	ev.Type = string(b.value(row, b.typ))
+	ev.ID = alias(b.value(row, b.id))
+	ev.Type = b.intern(b.value(row, b.typ))
 	if key := b.value(row, b.key); key != nil {
-		ev.Key, ev.Keyed = string(key), true
+		ev.Key, ev.Keyed = alias(key), true
 	}
 	ev.Headers = b.value(row, b.headers)
 	if at := b.value(row, b.time); at != nil {
@@ -105,6 +108,24 @@ func (b *binding) event(row *cdc.Row) *Event {
 		ev.Problem = ev.Check()
 	}
 	return ev
+}
+
+// alias returns a string over the row's memory, which nobody changes: the row belongs to the event.
+func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// maxInterned bounds the types remembered, for tables where the type is not one of a few.
+const maxInterned = 1000
+
+// intern returns the type as a string that is shared by all its events.
+func (b *binding) intern(typ []byte) string {
+	if s, ok := b.interned[string(typ)]; ok { // no copy is made for the look-up
+		return s
+	}
+	s := string(typ)
+	if len(b.interned) < maxInterned {
+		b.interned[s] = s
+	}
+	return s
 }
 
 // value returns the text of a column; nil is NULL, or no such column.
