@@ -90,12 +90,12 @@ ON CONFLICT (name) DO UPDATE SET ordering = excluded.ordering, changed_at = now(
 	return nil
 }
 
-// requeue gives every waiting row its new queue. It takes a while when a million wait, and happens when the file is
+// requeue gives every waiting row its new queue, in which only the first may still wait for a time. It takes a while when a million wait, and happens when the file is
 // changed.
 func (s *Store) requeue(ctx context.Context, tx pgx.Tx, endpoint string, order mapping.Order) error {
 	found, err := tx.Query(ctx, s.sql(`
 UPDATE {{schema}}.delivery d SET queue = n.queue, nth = n.nth, turn = nextval('{{schema}}.turn'),
-  blocked = n.queue IS NOT NULL AND d.due IS NULL
+  blocked = n.queue IS NOT NULL AND (n.nth > 1 OR d.due IS NULL), due = CASE WHEN n.queue IS NULL OR n.nth = 1 THEN d.due END
 FROM (
   SELECT id, queue, row_number() OVER (PARTITION BY queue ORDER BY lsn, ordinal, id) AS nth
   FROM (

@@ -84,7 +84,9 @@ func (m *model) park(r *rapid.T) {
 		require.NotZero(r, ids[i])
 		batch[i].ID = ids[i]
 		m.rows[numbers[i]] = &batch[i]
-		m.onlyFirstDue(batch[i].Lane)
+		if batch[i].State == delivery.Waiting {
+			m.onlyFirstDue(batch[i].Lane, numbers[i])
+		}
 		if rapid.IntRange(0, 9).Draw(r, "keep") == 0 && m.mayTake(&batch[i]) { // a lane may keep what it parked
 			m.taken[ids[i]] = numbers[i]
 		}
@@ -96,18 +98,21 @@ func (m *model) mayTake(p *delivery.Parked) bool {
 	return p.State == delivery.Waiting && p.Due.IsZero() && m.overtaken(p) == nil
 }
 
-// onlyFirstDue: of a key only the first that waits for a time does; nothing behind anything else.
-func (m *model) onlyFirstDue(key string) {
+// onlyFirstDue: of a key only the first that waits for a time does, and what is parked behind anything else does not.
+func (m *model) onlyFirstDue(key string, parked int) {
 	behind := false
 	for _, n := range m.numbers() {
 		p := m.rows[n]
 		if !p.Ordered || p.Lane != key || p.State != delivery.Waiting {
 			continue
 		}
-		if behind {
+		if behind && (parked == 0 || n == parked) {
 			p.Due = time.Time{}
 		}
-		behind = behind || !p.Due.IsZero() || !m.odd[n]
+		behind = behind || !p.Due.IsZero() || parked > n
+		if n == parked {
+			return
+		}
 	}
 }
 
@@ -241,7 +246,7 @@ func (m *model) settle(r *rapid.T) {
 			changed = append(changed, *p)
 			m.drop(p)
 			if p.Ordered {
-				m.onlyFirstDue(p.Lane)
+				m.onlyFirstDue(p.Lane, 0)
 			}
 		case 3: // kept for its next attempt
 			p.Attempts++
