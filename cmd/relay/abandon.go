@@ -1,6 +1,9 @@
 package main
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // abandon is what has to go when the process is told to stop at once: the demo's Postgres and its relay. Everything
 // else is left to the operating system.
@@ -24,7 +27,7 @@ func (w *lastWill) add(step func()) func() {
 func (w *lastWill) run() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := len(w.steps) - 1; i >= 0; i-- {
-		w.steps[i]()
+	for _, step := range slices.Backward(w.steps) {
+		step()
 	}
 }

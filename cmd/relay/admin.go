@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -87,7 +88,7 @@ func (a *admin) Run(ctx context.Context) error {
 
 func (a *admin) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, "ok") })
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.Handle("GET /metrics", a.guard(promhttp.HandlerFor(a.cfg.Gather, promhttp.HandlerOpts{})))
 	mux.Handle("GET /api/v1/status", a.answer(func(r *http.Request) (any, error) {
@@ -110,7 +111,11 @@ func (a *admin) readyz(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
 		return
 	}
-	fmt.Fprintln(w, strings.TrimSuffix("ready: "+why, ": "))
+	plain(w, strings.TrimSuffix("ready: "+why, ": "))
+}
+
+func plain(w http.ResponseWriter, line string) {
+	_, _ = io.WriteString(w, line+"\n") // whoever asked may have gone
 }
 
 func (a *admin) reload(r *http.Request) (any, error) {
@@ -134,8 +139,7 @@ func (a *admin) answer(f adminRoute) http.Handler {
 		status := http.StatusOK
 		if err != nil {
 			status = http.StatusInternalServerError
-			var he httpError
-			if errors.As(err, &he) {
+			if he, ok := errors.AsType[httpError](err); ok {
 				status = he.status
 			}
 			v = map[string]string{"error": err.Error()}

@@ -62,7 +62,11 @@ func (c *console) height() int {
 	return 0
 }
 
-func (c *console) printf(format string, args ...any) { fmt.Fprintf(c.out, format, args...) }
+// printf writes a result. A reader that closed the pipe has read enough.
+func (c *console) printf(format string, args ...any) { _, _ = fmt.Fprintf(c.out, format, args...) }
+
+// note writes what is not part of the result.
+func (c *console) note(format string, args ...any) { _, _ = fmt.Fprintf(c.err, format, args...) }
 
 // printJSON writes one indented JSON value and a line end.
 func (c *console) printJSON(v any) error {
@@ -74,13 +78,15 @@ func (c *console) printJSON(v any) error {
 
 // table writes rows in aligned columns, with a heading on a terminal only: what a script reads has one line per thing.
 func (c *console) table(heading []string, rows [][]string) {
-	w := tabwriter.NewWriter(c.out, 0, 8, 2, ' ', 0)
+	var text strings.Builder
 	if isTerminal(c.out) {
-		fmt.Fprintln(w, strings.ToUpper(strings.Join(heading, "\t")))
+		text.WriteString(strings.ToUpper(strings.Join(heading, "\t")) + "\n")
 	}
 	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		text.WriteString(strings.Join(row, "\t") + "\n")
 	}
+	w := tabwriter.NewWriter(c.out, 0, 8, 2, ' ', 0)
+	_, _ = io.WriteString(w, text.String())
 	_ = w.Flush() // a closed pipe is the reader's decision
 }
 
@@ -110,7 +116,7 @@ func (c *console) confirm(question string, yes bool) error {
 	if !c.interactive() {
 		return usagef("%s: not asked for lack of a terminal; add --yes if that is what you want", question)
 	}
-	fmt.Fprintf(c.err, "%s? [y/N] ", question)
+	c.note("%s? [y/N] ", question)
 	answer, _ := bufio.NewReader(c.in).ReadString('\n') // no answer is a no
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":

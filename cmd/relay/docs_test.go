@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,12 +69,7 @@ func isPath(span string) bool {
 		return false
 	}
 	top, _, _ := strings.Cut(span, "/")
-	for _, folder := range topFolders {
-		if top == folder {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(topFolders, top)
 }
 
 func TestEveryCommandIsInTheReadmeOrTheChangelog(t *testing.T) {

@@ -80,7 +80,7 @@ func (r *receiver) listen(ctx context.Context, address string) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	fmt.Fprintf(r.out.err, "listening at http://%s, until Ctrl-C\n", l.Addr())
+	r.out.note("listening at http://%s, until Ctrl-C\n", l.Addr())
 	server := &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()

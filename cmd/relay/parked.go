@@ -104,6 +104,9 @@ func printParked(ctx context.Context, c *console, store *park.Store, f park.Filt
 		rows[i] = parkedRow(newParkedDelivery(e))
 	}
 	c.table([]string{"id", "endpoint", "event", "type", "key", "state", "attempts", "next attempt", "last error"}, rows)
+	if len(entries) == f.Limit {
+		c.note("(the first %d; --limit shows more)\n", f.Limit)
+	}
 	return nil
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -18,7 +17,7 @@ func execute(ctx context.Context, c *console, args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !errors.Is(err, errReported) {
-		fmt.Fprintf(c.err, "relay: %v\n", err)
+		c.note("relay: %v\n", err)
 	}
 	return exitStatus(err, began)
 }

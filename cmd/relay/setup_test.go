@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -44,12 +46,25 @@ func TestSetupCheckSendAndTeardownGoTogether(t *testing.T) {
 
 func TestSetupPrintsSQLThatADBACanRun(t *testing.T) {
 	t.Parallel()
-	path, _ := databaseConfig(t, "")
+	path, url := databaseConfig(t, "")
 	got := relayOut(t, "setup", "--print", "-c", path)
 	require.Zero(t, got.status, got.err)
 	for _, statement := range []string{"CREATE TABLE", "CREATE PUBLICATION", "pg_create_logical_replication_slot", "GRANT"} {
 		require.Contains(t, got.out, statement)
 	}
+	psql, err := exec.LookPath("psql")
+	if err != nil {
+		t.Skip("no psql to run it with")
+	}
+	for range 2 { // again is no harm
+		cmd := exec.CommandContext(t.Context(), psql, "--no-psqlrc", "--set=ON_ERROR_STOP=1", url)
+		cmd.Stdin = strings.NewReader(got.out)
+		text, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(text))
+	}
+	done := relayOut(t, "setup", "-c", path)
+	require.Zero(t, done.status, done.err)
+	require.Equal(t, "nothing to do\n", done.out)
 }
 
 func TestSendUsesTheColumnsOfTheFile(t *testing.T) {
