@@ -159,7 +159,8 @@ func printFindings(c *console, found []finding) {
 	colours := map[string]string{levelOK: green, levelWarning: yellow, levelError: red}
 	for _, f := range found {
 		level := c.paint(colours[f.Level], fmt.Sprintf("%-7s", f.Level))
-		c.printf("%s  %-*s  %s\n", level, width, f.Subject, f.Problem)
+		problem := strings.ReplaceAll(f.Problem, "\n", "\n"+strings.Repeat(" ", width+11)) // a server's words may have lines
+		c.printf("%s  %-*s  %s\n", level, width, f.Subject, problem)
 		for line := range strings.Lines(f.Remedy) {
 			c.printf("%9s%s %s\n", "", c.paint(faint, "remedy:"), strings.TrimRight(line, "\n"))
 		}

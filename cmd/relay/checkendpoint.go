@@ -56,7 +56,7 @@ func checkEndpoint(ctx context.Context, ep *mapping.Endpoint) finding {
 	allowed, why := allowedAddrs(ep.Network, addrs)
 	if len(allowed) == 0 {
 		return finding{
-			Level: levelWarning, Problem: fmt.Sprintf("%s is %s: %s; every delivery would be dead at once", u.Hostname(), addrs[0].Unmap(), why),
+			Level: levelWarning, Problem: fmt.Sprintf("%s is denied by network (%s): every delivery would be dead at once", u.Hostname(), why),
 			Remedy: "allow the address under network, or correct url",
 		}
 	}
