@@ -70,6 +70,10 @@ func (l *lane) pause(why string) {
 func (l *lane) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.stopping {
+		l.env.window.leave(l.sated)
+		l.sated = false
+	}
 	l.stopping = true
 	if l.timer != nil {
 		l.timer.Stop()

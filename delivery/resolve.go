@@ -118,6 +118,9 @@ func (l *lane) settle(it *item) {
 	t := it.ticket
 	it.ticket = nil
 	t.settle()
+	if l.sated {
+		l.appetite()
+	}
 }
 
 // record has the item's state written to the table: as a new row, or to the one it stands for. keep says that it stays

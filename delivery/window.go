@@ -6,11 +6,13 @@ import (
 )
 
 // Window bounds what is undelivered in memory. When it is full the reader waits; it is let in again when an eighth is
-// free, so that it does not wake for every single delivery.
+// free, so that it does not wake for every single delivery. The reader also waits while every lane has all the work it can
+// use: what is read further ahead only costs memory.
 type Window struct {
 	maxEvents, maxBytes int64
 
 	events, bytes atomic.Int64
+	lanes, sated  atomic.Int64
 	aged          atomic.Bool // something has waited so long that more would only wait behind it
 	waiting       atomic.Bool // wait is not nil
 
@@ -45,7 +47,35 @@ func (w *Window) Room() <-chan struct{} {
 // full lets one event in that is larger than the window: it could never be sent otherwise.
 func (w *Window) full() bool {
 	n := w.events.Load()
-	return n > 0 && (n >= w.maxEvents || w.bytes.Load() >= w.maxBytes || w.aged.Load())
+	return n > 0 && (n >= w.maxEvents || w.bytes.Load() >= w.maxBytes || w.closed())
+}
+
+// closed is for other reasons than size.
+func (w *Window) closed() bool {
+	lanes := w.lanes.Load()
+	return w.aged.Load() || lanes > 0 && w.sated.Load() >= lanes
+}
+
+// join and leave count a lane.
+func (w *Window) join() { w.lanes.Add(1) }
+
+func (w *Window) leave(sated bool) {
+	w.lanes.Add(-1)
+	if sated {
+		w.setSated(false)
+	}
+}
+
+// setSated counts a lane that has, or no longer has, all the work it can use.
+func (w *Window) setSated(sated bool) {
+	if sated {
+		w.sated.Add(1)
+		return
+	}
+	w.sated.Add(-1)
+	if w.waiting.Load() {
+		w.letIn()
+	}
 }
 
 func (w *Window) take(bytes int64) {
@@ -69,7 +99,7 @@ func (w *Window) setAged(aged bool) {
 
 func (w *Window) letIn() {
 	n := w.events.Load()
-	if n > 0 && (n > w.maxEvents-(w.maxEvents+7)/8 || w.bytes.Load() > w.maxBytes-(w.maxBytes+7)/8 || w.aged.Load()) {
+	if n > 0 && (n > w.maxEvents-(w.maxEvents+7)/8 || w.bytes.Load() > w.maxBytes-(w.maxBytes+7)/8 || w.closed()) {
 		return
 	}
 	w.mu.Lock()
