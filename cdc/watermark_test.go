@@ -60,7 +60,7 @@ func (m *largestWins) commit(tx any, end LSN) {
 	if t.open == 0 {
 		m.top = max(m.top, end)
 	}
-	m.Watermark.Commit(t.tx, end)
+	m.Commit(t.tx, end)
 }
 
 func (m *largestWins) durable() LSN { return max(m.top, m.Durable()) }
