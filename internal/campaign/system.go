@@ -1,0 +1,340 @@
+package campaign
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// System is a relay with everything around it.
+type System struct {
+	URL    string // of the database, for applications and the oracle
+	Via    string // of the same, for the relay: perhaps through a proxy
+	Slot   string
+	Hold   string // source.hold
+	More   string // YAML appended to source
+	Extra  string // YAML appended to defaults
+	Relay  *Process
+	Log    io.Writer // receives the relays' logs; nil: they are kept for errors
+	Limits time.Duration
+
+	t     testing.TB
+	dir   string
+	admin string
+
+	mu     sync.Mutex // of what follows
+	subs   []*subscribed
+	broken []Interval
+}
+
+// subscribed is a subscription with what the file says of it.
+type subscribed struct {
+	*Subscription
+	yaml    string
+	removed bool
+}
+
+var slots atomic.Int64
+
+// NewSystem prepares a relay for a database, in which nothing is set up yet.
+func NewSystem(t testing.TB, url string) *System {
+	t.Helper()
+	s := &System{
+		URL: url, Via: url, Slot: fmt.Sprintf("campaign_%d_%d", os.Getpid(), slots.Add(1)), Hold: "1s",
+		Limits: time.Minute, t: t, dir: t.TempDir(), admin: freeAddress(t),
+	}
+	t.Cleanup(func() {
+		if s.Relay != nil {
+			s.Relay.Kill()
+		}
+		for _, sub := range s.subs {
+			sub.Close()
+		}
+	})
+	return s
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(5500+rand.IntN(4500)))
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close() // only to see that it is free
+			return address
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
+// Subscribe adds an endpoint to the file. yaml is further keys of it.
+func (s *System) Subscribe(name, yaml string, match func(Row) bool) *Subscription {
+	s.t.Helper()
+	e, err := NewEndpoint(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	sub := &Subscription{Endpoint: e, Match: match}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.subs = append(s.subs, &subscribed{Subscription: sub, yaml: yaml})
+	return sub
+}
+
+// Remove takes an endpoint out of the file.
+func (s *System) Remove(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range s.subs {
+		if sub.Name == name {
+			sub.removed = true
+		}
+	}
+}
+
+// Config is the path of relay.yaml.
+func (s *System) Config() string { return filepath.Join(s.dir, "relay.yaml") }
+
+// Admin is the address of the relay's admin HTTP.
+func (s *System) Admin() string { return s.admin }
+
+// YAML returns the file.
+func (s *System) YAML() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, `source:
+  url: %q
+  slot: %s
+  hold: %s
+%sdefaults:
+  timeout: 1s
+  retry: {delays: [100ms, 200ms, 500ms%s], rejected: 2}
+  breaker: {open: 500ms, max_open: 1s}
+%sadmin: {listen: "%s"}
+shutdown_timeout: 15s
+endpoints:
+`, s.Via, s.Slot, s.Hold, s.More, strings.Repeat(", 1s", 600), s.Extra, s.admin)
+	for _, sub := range s.subs {
+		if sub.removed {
+			continue
+		}
+		fmt.Fprintf(&b, "  %s:\n    url: %s\n", sub.Name, sub.URL())
+		for line := range strings.Lines(sub.yaml) {
+			fmt.Fprintf(&b, "    %s\n", strings.TrimSpace(line))
+		}
+	}
+	return b.String()
+}
+
+// Write writes the file, as an editor does: the new one takes the old one's place.
+func (s *System) Write() {
+	s.t.Helper()
+	s.write(s.YAML())
+}
+
+func (s *System) write(text string) {
+	s.t.Helper()
+	next := s.Config() + ".new"
+	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(next, s.Config()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Setup writes the file and runs relay setup.
+func (s *System) Setup() {
+	s.t.Helper()
+	s.Write()
+	if out, code := s.Command("setup"); code != 0 {
+		s.t.Fatalf("relay setup: %s", out)
+	}
+}
+
+// Command runs a relay command to its end and returns what it said and its exit status.
+func (s *System) Command(args ...string) (string, int) {
+	s.t.Helper()
+	p, err := start(s.admin, nil, nil, append(args, "--config", s.Config())...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(time.Minute):
+		p.Kill()
+		s.t.Fatalf("relay %v did not end; it said:\n%s", args, p.Log())
+	}
+	return p.Log(), p.ExitCode()
+}
+
+// Spawn starts relay run without waiting for it; env arms a fail point.
+func (s *System) Spawn(env ...string) *Process {
+	s.t.Helper()
+	p, err := start(s.admin, s.Log, env, "run", "--config", s.Config())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(p.Kill)
+	return p
+}
+
+// Start starts the relay and returns when it streams.
+func (s *System) Start() {
+	s.t.Helper()
+	s.Relay = s.Spawn()
+	s.Ready(s.Relay)
+}
+
+// Ready waits until a relay streams.
+func (s *System) Ready(p *Process) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), s.Limits)
+	defer cancel()
+	if err := p.WaitReady(ctx); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Stop stops the relay softly.
+func (s *System) Stop() {
+	s.t.Helper()
+	if err := s.Relay.Stop(30 * time.Second); err != nil {
+		s.t.Fatal(err, s.Relay.Log())
+	}
+}
+
+// Kill kills the relay.
+func (s *System) Kill() {
+	s.Relay.Kill()
+	s.Broken("kill -9", time.Now(), slackBefore, slackAfter)
+}
+
+// Broken notes that something was broken from a time until now.
+func (s *System) Broken(what string, from time.Time, before, after time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = append(s.broken, Interval{From: from.Add(-before), To: time.Now().Add(after), What: what})
+}
+
+// Reload asks for a reload.
+func (s *System) Reload() { s.Relay.Signal(syscall.SIGHUP) }
+
+// Connect returns a connection to the database, which is closed after the test.
+func (s *System) Connect() *pgx.Conn {
+	s.t.Helper()
+	conn, err := pgx.Connect(s.t.Context(), s.URL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { closeConn(conn) })
+	return conn
+}
+
+// Drained waits until every subscribed event was taken or is dead, as far as counting tells: Verdict judges then.
+func (s *System) Drained(limit time.Duration) {
+	s.t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		why := s.undrained()
+		if why == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Errorf("not drained after %s: %s; the end of the relay's log:\n%s", limit, why, tail(s.Relay.Log()))
+			status, err := s.Relay.Status()
+			s.t.Logf("status %+v, %v", status, err)
+			return
+		}
+		time.Sleep(100 * time.Millisecond) // there is no event for it
+	}
+}
+
+func (s *System) undrained() string {
+	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	defer cancel()
+	truth, err := ReadTruth(ctx, s.URL)
+	if err != nil {
+		return err.Error()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range s.subs {
+		if sub.removed {
+			continue
+		}
+		if why := truth.undrained(sub.Subscription); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+func (t *Truth) undrained(s *Subscription) string {
+	receipts, _ := s.Receipts()
+	taken := make(map[ID]bool, len(receipts))
+	for _, r := range receipts {
+		if r.Answered != 0 {
+			taken[r.ID] = true
+		}
+	}
+	missing, waiting := 0, 0
+	for _, id := range t.Order {
+		if state := t.Parked[s.Name][id]; state == "waiting" {
+			waiting++
+		} else if s.must(t.Rows[id]) && !taken[id] && state == "" {
+			missing++
+		}
+	}
+	if missing+waiting == 0 {
+		return ""
+	}
+	return fmt.Sprintf("endpoint %s misses %d and has %d waiting", s.Name, missing, waiting)
+}
+
+// Verdict judges every endpoint and fails the test if the promise was broken. It returns the summaries by endpoint.
+func (s *System) Verdict() map[string]Summary {
+	s.t.Helper()
+	truth, err := ReadTruth(s.t.Context(), s.URL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sums := map[string]Summary{}
+	for _, sub := range s.subs {
+		sum, err := truth.Judge(sub.Subscription, s.broken)
+		s.t.Log(sum)
+		if err != nil {
+			s.t.Error(err)
+		}
+		sums[sub.Name] = sum
+	}
+	if s.t.Failed() {
+		for _, b := range s.broken {
+			s.t.Logf("broken %s to %s: %s", b.From.Format(stamp), b.To.Format(stamp), b.What)
+		}
+		s.t.Logf("the end of the relay's log:\n%s", tail(s.Relay.Log()))
+	}
+	return sums
+}
+
+// tail returns the end of a log.
+func tail(log string) string {
+	const most = 6000
+	return log[max(0, len(log)-most):]
+}
