@@ -22,6 +22,7 @@ func runRelay(ctx context.Context, opts runOptions) error {
 	if err != nil {
 		return err
 	}
+	paceGC()
 	r, err := newSidecar(cfg, opts.Config, newLogger(cfg.Log, opts.Log))
 	if err != nil {
 		return err

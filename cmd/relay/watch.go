@@ -27,7 +27,7 @@ func (r *sidecar) watch(ctx context.Context) {
 	events := make(<-chan fsnotify.Event)
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
-		defer watcher.Close()
+		defer watcher.Close() //nolint:errcheck // nothing more is wanted of it
 		events = watcher.Events
 	} else {
 		r.log.Warn("file changes are found by looking every now and then", "err", err)
