@@ -10,7 +10,8 @@ import (
 const (
 	parkBatch  = 1000 // deliveries in one Park
 	parkBytes  = 16 << 20
-	drainAhead = 512 // parked deliveries in a lane's memory while it drains
+	drainAhead = 2048      // most parked deliveries in a lane's memory while it drains
+	drainTotal = 16 * 2048 // most in all lanes', before each has but what its concurrency needs
 	backOffMin = 100 * time.Millisecond
 	backOffMax = 5 * time.Second
 )
@@ -104,7 +105,8 @@ func (l *lane) ahead() int {
 	if l.state != BreakerClosed || l.ramp < l.ep.Concurrency {
 		return l.limit()
 	}
-	return max(drainAhead, 4*l.ep.Concurrency)
+	share := drainTotal / max(1, int(l.env.window.lanes.Load()))
+	return max(min(drainAhead, share), 4*l.ep.Concurrency)
 }
 
 // tend does the lane's work with the table until there is none.
