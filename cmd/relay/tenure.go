@@ -19,6 +19,7 @@ import (
 const (
 	saveEvery   = time.Second
 	saveTimeout = 5 * time.Second
+	regainRetry = 200 * time.Millisecond
 	deadSilence = time.Minute // of the server, after which the stream is not ready
 )
 
@@ -37,6 +38,7 @@ type tenure struct {
 
 	mu    sync.Mutex
 	saved map[string]mapping.Position // as the table has them
+	tried map[string]mapping.Position // as it may have them, where a save ended with an error
 }
 
 // begin waits until this process may deliver and prepares a tenure from what the last one left.
@@ -151,7 +153,7 @@ func resume(cfg *mapping.Config, positions map[string]mapping.Position, states m
 // run lives through the tenure. When ctx is done it stops softly: reading ends, attempts under way finish, the rest is
 // parked, positions are saved, the slot is confirmed.
 func (t *tenure) run(ctx context.Context) error {
-	defer t.release()
+	defer func() { t.release() }() // the last one: regain takes others
 	r := t.relay
 	background, end := context.WithCancel(context.Background())
 	var helpers sync.WaitGroup
@@ -205,18 +207,19 @@ func (t *tenure) regain(ctx context.Context) bool {
 	t.relay.log.Warn("lost the database connection that makes this relay the only one to deliver, waiting for it")
 	for ctx.Err() == nil {
 		lost, release, err := t.relay.store.Lock(ctx)
-		if err != nil {
-			return false
+		if err != nil { // the database is away: nobody delivers
+			select {
+			case <-ctx.Done():
+			case <-time.After(regainRetry):
+			}
+			continue
 		}
-		positions, err := t.relay.store.LoadPositions(ctx, t.origin)
+		same, err := t.unmoved(ctx)
 		if err != nil {
 			release()
 			continue
 		}
 		t.lost, t.release = lost, release
-		t.mu.Lock()
-		same := maps.EqualFunc(positions, t.saved, samePosition)
-		t.mu.Unlock()
 		if !same {
 			return false
 		}
@@ -225,6 +228,29 @@ func (t *tenure) regain(ctx context.Context) bool {
 		return true
 	}
 	return false
+}
+
+// unmoved reports whether the positions are as this process saved them, or as it tried to without hearing the answer.
+func (t *tenure) unmoved(ctx context.Context) (bool, error) {
+	t.mu.Lock() // over the query too: a save in between would be taken for somebody else's
+	defer t.mu.Unlock()
+	positions, err := t.relay.store.LoadPositions(ctx, t.origin)
+	if err != nil {
+		return false, err
+	}
+	for name := range t.saved {
+		if _, there := positions[name]; !there {
+			return false, nil
+		}
+	}
+	for name, p := range positions {
+		was, known := t.saved[name]
+		tried, unsure := t.tried[name]
+		if !(known && samePosition(p, was)) && !(unsure && samePosition(p, tried)) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 func samePosition(a, b mapping.Position) bool {
@@ -266,6 +292,7 @@ func (t *tenure) save(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
+	t.tried = moved
 	if err := t.relay.store.SavePositions(ctx, t.origin, moved); err != nil {
 		return err
 	}
