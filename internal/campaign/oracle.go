@@ -18,10 +18,16 @@ type Row struct {
 	Keyed bool
 }
 
-// Interval is a time in which something was broken.
+// Interval is a time around something broken: what was delivered in it may come again once it broke, at Start.
 type Interval struct {
+	Start    time.Time
 	From, To time.Time
 	What     string
+}
+
+// explains reports whether an event taken at one time may come again at another.
+func (i Interval) explains(taken, again time.Time) bool {
+	return !taken.Before(i.From) && !taken.After(i.To) && !again.Before(i.Start)
 }
 
 // Slack of an Interval around a kill of the relay. Positions are saved each second and a save takes its time on a busy
@@ -118,9 +124,9 @@ func ReadTruth(ctx context.Context, url string) (*Truth, error) {
 
 // journal is what happened to one event at one endpoint.
 type journal struct {
-	arrived  int64 // first
-	answered int64 // first 2xx; 0: none
-	at       time.Time
+	arrived  int64     // first
+	answered int64     // first 2xx; 0: none
+	at       time.Time // of the last 2xx
 }
 
 // findings collects what is wrong, and not more of it than one can read.
@@ -181,21 +187,20 @@ func (t *Truth) enter(s *Subscription, r Receipt, journals map[ID]*journal, brok
 	}
 	if j.answered != 0 && j.answered < r.Arrived {
 		sum.Duplicates++
-		if !within(j.at, broken) {
+		if !slices.ContainsFunc(broken, func(i Interval) bool { return i.explains(j.at, r.At) }) {
 			f.add("endpoint %s got event %s again at %s, which it took at %s, when nothing was broken",
 				s.Name, r.ID, r.At.Format(stamp), j.at.Format(stamp))
 		}
 	}
-	if r.Answered != 0 && (j.answered == 0 || r.Answered < j.answered) {
-		j.answered, j.at = r.Answered, r.At
+	if r.Answered != 0 {
+		j.at = r.At
+		if j.answered == 0 || r.Answered < j.answered {
+			j.answered = r.Answered
+		}
 	}
 }
 
 const stamp = "15:04:05.000"
-
-func within(at time.Time, broken []Interval) bool {
-	return slices.ContainsFunc(broken, func(i Interval) bool { return !at.Before(i.From) && !at.After(i.To) })
-}
 
 // complete checks that each event was taken or is parked.
 func (t *Truth) complete(s *Subscription, journals map[ID]*journal, sum *Summary, f *findings) {

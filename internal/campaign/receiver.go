@@ -50,6 +50,9 @@ type Endpoint struct {
 	Name  string
 	Delay time.Duration // of every good answer
 
+	// Slow gives single events a delay of their own; nil: none has.
+	Slow func(ID) time.Duration
+
 	// Poison lists the events that are answered 400 whatever the mood: they become dead letters.
 	Poison func(ID) bool
 
@@ -199,6 +202,9 @@ func (e *Endpoint) answer(conn net.Conn, id ID) bool {
 	case Healthy:
 		if e.Delay > 0 {
 			time.Sleep(e.Delay) // it plays an endpoint that takes its time
+		}
+		if e.Slow != nil {
+			time.Sleep(e.Slow(id)) // as above
 		}
 		if e.latency != nil {
 			e.latency.note(id)

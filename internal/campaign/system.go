@@ -220,15 +220,16 @@ func (s *System) Stop() {
 
 // Kill kills the relay.
 func (s *System) Kill() {
+	from := time.Now()
 	s.Relay.Kill()
-	s.Broken("kill -9", time.Now(), slackBefore, slackAfter)
+	s.Broken("kill -9", from, slackBefore, slackAfter)
 }
 
-// Broken notes that something was broken from a time until now.
+// Broken notes that something was broken from a time until now, and how much before and after may come again for it.
 func (s *System) Broken(what string, from time.Time, before, after time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.broken = append(s.broken, Interval{From: from.Add(-before), To: time.Now().Add(after), What: what})
+	s.broken = append(s.broken, Interval{Start: from, From: from.Add(-before), To: time.Now().Add(after), What: what})
 }
 
 // Reload asks for a reload.
@@ -243,6 +244,35 @@ func (s *System) Connect() *pgx.Conn {
 	}
 	s.t.Cleanup(func() { closeConn(conn) })
 	return conn
+}
+
+// Bulk commits one transaction of n rows, all at once, of a writer that writes nothing else. Every so many-th is of the key
+// "hot", the others are spread over a hundred keys.
+func (s *System) Bulk(writer, n, hot int) {
+	s.t.Helper()
+	conn := s.Connect()
+	_, err := conn.Exec(s.t.Context(), `INSERT INTO outbox (id, type, key, payload)
+SELECT (lpad(to_hex($1::int), 8, '0') || '-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'order.created',
+  CASE WHEN $3::int > 0 AND n % nullif($3, 0) = 0 THEN 'hot' ELSE 'w' || $1 || '-' || n % 100 END, jsonb_build_object('n', n)
+FROM generate_series(1, $2::int) n`, writer, n, hot)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Await waits until a condition holds.
+func (s *System) Await(limit time.Duration, what string, ok func() bool) {
+	s.t.Helper()
+	for end := time.Now().Add(limit); !ok(); {
+		if time.Now().After(end) {
+			log := ""
+			if s.Relay != nil {
+				log = tail(s.Relay.Log())
+			}
+			s.t.Fatalf("after %s still not: %s\n%s", limit, what, log)
+		}
+		time.Sleep(10 * time.Millisecond) // another process: there is nothing to wait on
+	}
 }
 
 // Drained waits until every subscribed event was taken or is dead, as far as counting tells: Verdict judges then.

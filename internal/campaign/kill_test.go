@@ -1,0 +1,58 @@
+package campaign
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"relay/internal/pgtemp/pgtest"
+)
+
+func TestRelay_DoesNotResendALargeTransactionAfterAKillInItsMiddle(t *testing.T) {
+	t.Parallel()
+	const rows = 50_000
+	s := NewSystem(t, pgtest.Database(t))
+	e := s.Subscribe("all", "", nil)
+	e.Delay = 3 * time.Millisecond // 16 at once: some 5,000 a second at most
+	s.Setup()
+	s.Start()
+	s.Bulk(1, rows, 0)
+	for _, n := range []int64{rows / 4, rows / 2, rows * 3 / 4} {
+		s.Await(time.Minute, "delivering", func() bool { return e.Good() >= n })
+		s.Kill()
+		s.Start()
+	}
+	s.Drained(time.Minute)
+	s.Stop()
+	sum := s.Verdict()["all"] // it judges each duplicate: delivered in the last moments before the kill, or not allowed
+	require.Less(t, sum.Duplicates, rows)
+}
+
+// A key whose endpoint is slow for it must not make the others' deliveries, which overtook it, come again.
+func TestRelay_DoesNotRepeatWhatOvertookASlowKey(t *testing.T) {
+	t.Parallel()
+	const rows = 12_000
+	s := NewSystem(t, pgtest.Database(t))
+	s.Hold = "5s"
+	e := s.Subscribe("all", "timeout: 2s", nil)
+	e.Slow = func(id ID) time.Duration {
+		if id.Seq()%3 == 0 {
+			return 500 * time.Millisecond
+		}
+		return 0
+	}
+	s.Setup()
+	s.Start()
+	s.Bulk(1, rows, 3)
+	s.Await(time.Minute, "all other keys delivered", func() bool { return e.Good() >= rows*2/3 })
+	time.Sleep(slackBefore + 300*time.Millisecond) // what is delivered by now is not delivered "just now" any more
+	s.Kill()
+	good := e.Good()
+	e.Slow = func(ID) time.Duration { return 0 }
+	s.Start()
+	s.Drained(time.Minute)
+	s.Stop()
+	t.Logf("%d were delivered at the kill", good)
+	s.Verdict()
+}
