@@ -9,9 +9,15 @@ type Position struct {
 	Open []Place // places before Mark that are not settled, in commit order
 }
 
-// MaxOpen is the most open places a saved Position lists. A lane with more lowers its mark instead, so that a position
-// stays a small row whatever is in flight.
-const MaxOpen = 1024
+// The most open places a saved Position lists. A lane with more lowers its mark instead, so that a position stays a row of
+// bounded size whatever waits in memory. MaxOpen is more than the usual window holds: where one key is slow, or has more
+// events than the others, thousands of events overtake it, and a crash must not repeat them. MaxOpenTotal is for all
+// endpoints together, of which each may list MinOpen.
+const (
+	MinOpen      = 1 << 10
+	MaxOpen      = 1 << 15
+	MaxOpenTotal = 1 << 18
+)
 
 // Covers reports whether the change at p is settled.
 func (p Position) Covers(place Place) bool {

@@ -129,7 +129,7 @@ func (d *Dispatcher) Positions() map[string]mapping.Position {
 	lanes := *d.lanes.Load()
 	all := make(map[string]mapping.Position, len(lanes))
 	for _, l := range lanes {
-		all[l.name] = l.position(*next)
+		all[l.name] = l.position(*next, mapping.MaxOpen(len(lanes)))
 	}
 	return all
 }

@@ -91,8 +91,9 @@ func (l *lane) stop() {
 	l.kick(time.Now())
 }
 
-// position is how far the lane is settled, where next is the first place that was not dispatched.
-func (l *lane) position(next mapping.Place) mapping.Position {
+// position is how far the lane is settled, where next is the first place that was not dispatched. It lists at most limit
+// open places.
+func (l *lane) position(next mapping.Place, limit int) mapping.Position {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := mapping.Position{Mark: next}
@@ -100,7 +101,7 @@ func (l *lane) position(next mapping.Place) mapping.Position {
 		return r // still in what was settled before this process started
 	}
 	for it := l.open.head; it != nil && it.event.Place.Before(next); it = it.next {
-		if len(p.Open) == mapping.MaxOpen {
+		if len(p.Open) == limit {
 			p.Mark = it.event.Place
 			break
 		}

@@ -46,5 +46,7 @@ type Position = cdc.Position
 // Place is where an event stands in commit order.
 type Place = cdc.Place
 
-// MaxOpen is the most open places a Position lists.
-const MaxOpen = cdc.MaxOpen
+// MaxOpen is the most open places the Position of one of so many endpoints lists.
+func MaxOpen(endpoints int) int {
+	return min(max(cdc.MaxOpenTotal/max(1, endpoints), cdc.MinOpen), cdc.MaxOpen)
+}

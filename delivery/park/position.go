@@ -94,33 +94,45 @@ func (s *Store) Unplace(ctx context.Context) error {
 	return nil
 }
 
-// formatOpen writes places as lsn+ordinal, separated by blanks.
+// formatOpen writes places in ascending order as lsn+ordinal, separated by blanks; of one in the transaction of the place
+// before it +n, by how much its ordinal is higher.
 func formatOpen(places []mapping.Place) string {
-	var b strings.Builder
+	b := make([]byte, 0, 4*len(places))
+	var last mapping.Place
 	for i, p := range places {
 		if i > 0 {
-			b.WriteByte(' ')
+			b = append(b, ' ')
 		}
-		b.WriteString(p.Commit.String())
-		b.WriteByte('+')
-		b.WriteString(strconv.FormatUint(uint64(p.Ordinal), 10))
+		ordinal := p.Ordinal
+		if i > 0 && p.Commit == last.Commit {
+			ordinal -= last.Ordinal
+		} else {
+			b = append(b, p.Commit.String()...)
+		}
+		b = strconv.AppendUint(append(b, '+'), uint64(ordinal), 10)
+		last = p
 	}
-	return b.String()
+	return string(b)
 }
 
 func parseOpen(text string) ([]mapping.Place, error) {
 	var places []mapping.Place
+	var last mapping.Place
 	for field := range strings.FieldsSeq(text) {
 		lsn, ordinal, _ := strings.Cut(field, "+")
 		n, err := strconv.ParseUint(ordinal, 10, 32)
 		if err != nil {
 			return nil, fmt.Errorf("open place %q: %w", field, err)
 		}
-		p := mapping.Place{Ordinal: uint32(n)}
-		if err := p.Commit.Scan(lsn); err != nil {
-			return nil, fmt.Errorf("open place %q: %w", field, err)
+		p := mapping.Place{Commit: last.Commit, Ordinal: last.Ordinal + uint32(n)}
+		if lsn != "" {
+			p.Ordinal = uint32(n)
+			if err := p.Commit.Scan(lsn); err != nil {
+				return nil, fmt.Errorf("open place %q: %w", field, err)
+			}
 		}
 		places = append(places, p)
+		last = p
 	}
 	return places, nil
 }

@@ -42,6 +42,22 @@ func TestPositions_OnlyGoForwardWithinTheirSlot(t *testing.T) {
 	require.Empty(t, load(origin))
 }
 
+func TestPositions_KeepOpenPlacesShort(t *testing.T) {
+	t.Parallel()
+	var places []mapping.Place
+	for i := range uint32(30_000) {
+		places = append(places, mapping.Place{Commit: 0x16B3748, Ordinal: 3 * i})
+	}
+	places = append(places, mapping.Place{Commit: 0x16B3750}, mapping.Place{Commit: 0x16B3750, Ordinal: 1<<32 - 1})
+	text := formatOpen(places)
+	require.Less(t, len(text), 100_000)
+	got, err := parseOpen(text)
+	require.NoError(t, err)
+	require.Equal(t, places, got)
+	_, err = parseOpen("0/16B3748+1 +x")
+	require.Error(t, err)
+}
+
 func TestUnplace_KeepsTheOrderAndLetsTheSamePlacesComeAgain(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
