@@ -1,0 +1,283 @@
+package cdc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Range is which rows Scan reads, by their time column. A zero bound is none.
+type Range struct {
+	Since time.Time // inclusive
+	Until time.Time // exclusive
+}
+
+// Scan hands over the rows that are in the outbox tables now, oldest first by their time column and then by id, in the form
+// in which the stream handed them over when they were new: the same columns, the same text. What the table does not
+// tell is missing: Place and Tx are zero, and CommitTime is when the scan began. All rows are of one snapshot, and few
+// of them are in memory at a time. An error of each ends the scan and is returned.
+func Scan(ctx context.Context, src Source, r Range, each func(*Row) error) error {
+	conn, err := connect(ctx, src.URL, false)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	// With row security off a policy is an error; with it on, rows that the stream sent would be left out silently.
+	began, err := query(ctx, conn, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off;
+SET LOCAL cursor_tuple_fraction = 1; SELECT floor(extract(epoch FROM now()) * 1000000)::bigint`)
+	if err != nil {
+		return fmt.Errorf("begin to read the outbox: %w", err)
+	}
+	micros, err := strconv.ParseInt(began[0][0], 10, 64)
+	if err != nil {
+		return fmt.Errorf("begin to read the outbox: %w", err)
+	}
+	s := &scan{conn: conn, now: time.UnixMicro(micros).UTC()}
+	for i := range src.Tables {
+		if err := s.open(ctx, &src, i, r); err != nil {
+			return err
+		}
+	}
+	for {
+		next, err := s.earliest(ctx)
+		if err != nil || next == nil {
+			return err
+		}
+		if err := each(next.take()); err != nil {
+			return err
+		}
+	}
+}
+
+// scan is a transaction with a cursor for each table.
+type scan struct {
+	conn    *pgconn.PgConn
+	now     time.Time
+	cursors []*scanCursor
+}
+
+// open declares the cursor of a table.
+func (s *scan) open(ctx context.Context, src *Source, index int, r Range) error {
+	t := &src.Tables[index]
+	at, err := readTable(ctx, s.conn, t.Name)
+	if err != nil {
+		return err
+	}
+	if f := at.fault(t); f != nil {
+		return f
+	}
+	c := &scanCursor{name: "relay_scan_" + strconv.Itoa(index), table: &Table{}, batch: scanBatchMin}
+	c.table.Schema, c.table.Name = splitTable(t.Name)
+	if c.table.Columns, err = s.columns(ctx, src.Publication, c.table); err != nil {
+		return err
+	}
+	statement, err := s.statement(ctx, src.Publication, t, at, c, r)
+	if err != nil {
+		return err
+	}
+	if _, err := query(ctx, s.conn, statement); err != nil {
+		return scanFault(ctx, src.URL, t.Name, at, err)
+	}
+	s.cursors = append(s.cursors, c)
+	return nil
+}
+
+// publishedSQL is a table's entry in the publication. The JSON detour reads columns that version 14 does not have.
+const publishedSQL = `SELECT to_jsonb(p) FROM pg_publication_tables p WHERE pubname = %s AND schemaname = %s AND tablename = %s`
+
+// columns returns the columns that the stream sends of the table.
+func (s *scan) columns(ctx context.Context, pub string, t *Table) ([]Column, error) {
+	rows, err := query(ctx, s.conn, fmt.Sprintf(`SELECT a.attname, a.atttypid FROM pg_attribute a
+  JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN LATERAL (SELECT (%s)->'attnames' AS names) p ON true
+  WHERE n.nspname = %[2]s AND c.relname = %[3]s AND a.attnum > 0 AND NOT a.attisdropped
+    AND (a.attgenerated = '' OR a.attgenerated = 's' AND current_setting('server_version_num')::int >= 180000 AND p.names IS NOT NULL)
+    AND (p.names IS NULL OR p.names ? a.attname::text) ORDER BY a.attnum`,
+		fmt.Sprintf(publishedSQL, quoteLiteral(pub), quoteLiteral(t.Schema), quoteLiteral(t.Name)), quoteLiteral(t.Schema), quoteLiteral(t.Name)))
+	if err != nil {
+		return nil, fmt.Errorf("look up the columns of %s: %w", t, err)
+	}
+	columns := make([]Column, len(rows))
+	for i, r := range rows {
+		oid, err := strconv.ParseUint(r[1], 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("look up the columns of %s: %w", t, err)
+		}
+		columns[i] = Column{Name: r[0], Type: uint32(oid)}
+	}
+	return columns, nil
+}
+
+// statement returns the declaration of a table's cursor. Its first column is the time, to merge the tables by.
+func (s *scan) statement(ctx context.Context, pub string, t *SourceTable, at *catalogTable, c *scanCursor, r Range) (string, error) {
+	when, err := timeColumn(t, at)
+	if err != nil {
+		return "", err
+	}
+	id := t.column(parts[0])
+	if c.table.Column(id) < 0 {
+		return "", fmt.Errorf("table %s has no column %q for the event's id; name yours: columns: {id: …} under source.tables", t.Name, id)
+	}
+	filters, err := query(ctx, s.conn, `SELECT coalesce(f->>'rowfilter', '') FROM (`+
+		fmt.Sprintf(publishedSQL, quoteLiteral(pub), quoteLiteral(c.table.Schema), quoteLiteral(c.table.Name))+`) AS p(f)`)
+	if err != nil {
+		return "", fmt.Errorf("look up the filters of publication %s: %w", pub, err)
+	}
+	conditions := []string{quoteIdent(when) + " IS NOT NULL"}
+	if !r.Since.IsZero() {
+		conditions = append(conditions, quoteIdent(when)+" >= "+timeLiteral(r.Since))
+	}
+	if !r.Until.IsZero() {
+		conditions = append(conditions, quoteIdent(when)+" < "+timeLiteral(r.Until))
+	}
+	if len(filters) == 1 && filters[0][0] != "" {
+		conditions = append(conditions, "("+filters[0][0]+")")
+	}
+	from := quoteTable(t.Name)
+	if !at.partitioned() {
+		from = "ONLY " + from // the rows of a table that inherits from it come under that one's name
+	}
+	outputs := []string{"extract(epoch FROM " + quoteIdent(when) + ")::float8"}
+	for _, column := range c.table.Columns {
+		outputs = append(outputs, quoteIdent(column.Name))
+	}
+	return fmt.Sprintf("DECLARE %s NO SCROLL CURSOR FOR SELECT %s FROM %s WHERE %s ORDER BY %s, %s", c.name,
+		strings.Join(outputs, ", "), from, strings.Join(conditions, " AND "), quoteIdent(when), quoteIdent(id)), nil
+}
+
+// timeColumn returns the name of the column that the rows are read by.
+func timeColumn(t *SourceTable, at *catalogTable) (string, error) {
+	i := slices.IndexFunc(parts, func(p part) bool { return p.name == "time" })
+	name := t.column(parts[i])
+	column, ok := at.columns[name]
+	remedy := "name the column that holds the event's time: columns: {time: …} under source.tables"
+	switch {
+	case !ok:
+		return "", &Fault{Kind: FaultColumn, Problem: fmt.Sprintf("table %s has no column %q, so which rows are of that time cannot be told", t.Name, name), Remedy: remedy}
+	case !slices.Contains(parts[i].types, column.typ):
+		return "", &Fault{Kind: FaultColumn, Problem: fmt.Sprintf("column %q of %s is of type %s, not a timestamp, so which rows are of that time cannot be told", name, t.Name, column.typ), Remedy: remedy}
+	}
+	return name, nil
+}
+
+func timeLiteral(t time.Time) string {
+	return quoteLiteral(t.UTC().Format("2006-01-02T15:04:05.999999Z07:00")) + "::timestamptz"
+}
+
+// scanFault says what mends it when the role may not read the table.
+func scanFault(ctx context.Context, url, table string, at *catalogTable, err error) error {
+	if pgCode(err) != codePrivilege {
+		return fmt.Errorf("read table %s: %w", table, err)
+	}
+	role := "the relay's role"
+	if cfg, parseErr := configure(url, false); parseErr == nil && cfg.User != "" {
+		role = quoteIdent(cfg.User)
+	}
+	f := &Fault{Kind: FaultPrivilege, Problem: "table " + table + " cannot be read", Remedy: "GRANT SELECT ON " + quoteTable(table) + " TO " + role, Err: err}
+	if at.readable {
+		f.Remedy = "ALTER ROLE " + role + " BYPASSRLS"
+	}
+	return f
+}
+
+// earliest returns the cursor that stands before the earliest row, or nil when all are at their end.
+func (s *scan) earliest(ctx context.Context) (*scanCursor, error) {
+	var next *scanCursor
+	for _, c := range s.cursors {
+		if err := c.fill(ctx, s); err != nil {
+			return nil, err
+		}
+		if len(c.rows) > 0 && (next == nil || c.rows[0].at < next.rows[0].at) {
+			next = c
+		}
+	}
+	return next, nil
+}
+
+// How many rows are fetched at once: as many as take about so many bytes.
+const (
+	scanBatchMin = 8
+	scanBatchMax = 2000
+	scanBytes    = 2 << 20
+)
+
+// scanCursor is a cursor on one table, and the rows of it that are in memory.
+type scanCursor struct {
+	name  string
+	table *Table
+	rows  []scannedRow
+	batch int // rows of the next fetch
+	ended bool
+}
+
+type scannedRow struct {
+	at  float64 // seconds, in which a microsecond of our centuries is exact enough to compare
+	row *Row
+}
+
+func (c *scanCursor) take() *Row {
+	row := c.rows[0].row
+	c.rows[0] = scannedRow{}
+	c.rows = c.rows[1:]
+	return row
+}
+
+// fill fetches when none is left.
+func (c *scanCursor) fill(ctx context.Context, s *scan) error {
+	if len(c.rows) > 0 || c.ended {
+		return nil
+	}
+	size, err := c.fetch(ctx, s)
+	if err != nil {
+		return fmt.Errorf("read table %s: %w", c.table, err)
+	}
+	c.ended = len(c.rows) < c.batch
+	switch {
+	case size > scanBytes:
+		c.batch = max(1, c.batch/2)
+	case size < scanBytes/2:
+		c.batch = min(scanBatchMax, 2*c.batch)
+	}
+	return nil
+}
+
+func (c *scanCursor) fetch(ctx context.Context, s *scan) (size int, err error) {
+	results := s.conn.Exec(ctx, fmt.Sprintf("FETCH %d FROM %s", c.batch, c.name))
+	c.rows = nil
+	var bad error
+	for results.NextResult() {
+		for result := results.ResultReader(); result.NextRow(); {
+			values := result.Values()
+			at, parseErr := strconv.ParseFloat(string(values[0]), 64)
+			bad = errors.Join(bad, parseErr)
+			row := &Row{CommitTime: s.now, Table: c.table, Values: ownValues(values[1:])}
+			size += row.Size()
+			c.rows = append(c.rows, scannedRow{at, row})
+		}
+	}
+	return size, errors.Join(results.Close(), bad)
+}
+
+// ownValues copies values out of the read buffer, all into one piece of memory.
+func ownValues(values [][]byte) [][]byte {
+	size := 0
+	for _, v := range values {
+		size += len(v)
+	}
+	data := make([]byte, 0, size)
+	own := make([][]byte, len(values))
+	for i, v := range values {
+		if v != nil {
+			from := len(data)
+			data = append(data, v...)
+			own[i] = data[from:len(data):len(data)]
+		}
+	}
+	return own
+}

@@ -1,0 +1,157 @@
+package cdc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"relay/cdc"
+)
+
+// scan returns the rows of a range.
+func (s *system) scan(r cdc.Range) []*cdc.Row {
+	s.t.Helper()
+	var rows []*cdc.Row
+	require.NoError(s.t, cdc.Scan(s.t.Context(), s.src, r, func(row *cdc.Row) error {
+		rows = append(rows, row)
+		return nil
+	}))
+	return rows
+}
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func TestScan_ReadsRowsAsTheStreamSendsThem(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	s.exec(`CREATE TYPE mood AS ENUM ('sad', 'happy')`)
+	s.exec(`CREATE DOMAIN short AS varchar(20)`)
+	s.exec(`CREATE TABLE rich (id bigint, type text, key text, payload bytea, headers jsonb, at timestamptz, n numeric, f float8,
+		m mood, s short, a int[], iv interval, d date, ts timestamp, u uuid, b bool, made int GENERATED ALWAYS AS (1) STORED, "odd ""name" char(5))`)
+	s.exec(`ALTER PUBLICATION relay ADD TABLE rich`)
+	s.src.Tables = []cdc.SourceTable{{Name: "public.rich", Columns: map[string]string{"time": "at"}}}
+	s.exec(`INSERT INTO rich VALUES (1, 't', NULL, '\x00ff', '{"a": 1.50}', '2026-03-01 12:00:00.123456+05', 1.10, 0.1, 'happy', 'x',
+		'{1,NULL,3}', '1 day 02:03:04', '2026-01-02', '2026-01-02 03:04:05', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', true, DEFAULT, 'ab')`)
+	want := s.stream(nil).wait(t, 1)[0]
+
+	got := s.scan(cdc.Range{})
+	require.Len(t, got, 1)
+	require.Equal(t, want.Table, got[0].Table)
+	require.Equal(t, want.Values, got[0].Values)
+	require.Zero(t, got[0].Place)
+	require.WithinDuration(t, time.Now(), got[0].CommitTime, time.Minute)
+}
+
+func TestScan_SendsNoColumnAndNoRowThatThePublicationKeepsBack(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	if version := s.conn.PgConn().ParameterStatus("server_version"); version < "15" {
+		t.Skip("publications have lists of columns, and filters, from PostgreSQL 15")
+	}
+	s.exec(`ALTER TABLE outbox ADD secret text, ADD tenant int`)
+	s.exec(`ALTER PUBLICATION relay SET TABLE outbox (id, type, key, payload, created_at, tenant) WHERE (tenant = 1)`)
+	s.exec(`INSERT INTO outbox (type, key, payload, secret, tenant) VALUES ('a', 'mine', '{}', 's', 1), ('a', 'theirs', '{}', 's', 2)`)
+	rows := s.scan(cdc.Range{})
+	require.Equal(t, []string{"mine"}, column(t, rows, "key"))
+	require.Negative(t, rows[0].Table.Column("secret"))
+	require.Negative(t, rows[0].Table.Column("headers"))
+}
+
+func TestScan_IsInOrderOfTimeThenIDOverAllTablesWithinTheRange(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	s.exec(`CREATE SCHEMA "Odd.S"`)
+	s.exec(`CREATE TABLE parts (id int, type text, key text, payload json, "when" timestamp) PARTITION BY RANGE (id)`)
+	s.exec(`CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (10)`)
+	s.exec(`CREATE TABLE parts_high PARTITION OF parts DEFAULT`)
+	s.exec(`CREATE TABLE heir () INHERITS (outbox)`)
+	s.src.Tables = append(s.src.Tables, cdc.SourceTable{Name: "public.parts", Columns: map[string]string{"time": "when"}})
+	at := func(seconds int) time.Time { return noon.Add(time.Duration(seconds) * time.Second) }
+	for i, key := range []string{"0", "2", "4", "6"} {
+		s.exec(`INSERT INTO outbox (type, key, payload, created_at) VALUES ('t', $1, '{}', $2)`, key, at(2*i))
+	}
+	s.exec(`INSERT INTO parts VALUES (11, 't', '3b', '{}', $1), (9, 't', '3a', '{}', $1), (1, 't', '1', '{}', $2), (2, 't', 'none', '{}', NULL)`,
+		at(3), at(1))
+	s.exec(`INSERT INTO heir (type, key, payload, created_at) VALUES ('t', 'heir', '{}', $1)`, at(2))
+
+	require.Equal(t, []string{"0", "1", "2", "3a", "3b", "4", "6"}, column(t, s.scan(cdc.Range{}), "key"))
+	require.Equal(t, []string{"2", "3a", "3b"}, column(t, s.scan(cdc.Range{Since: at(2), Until: at(4)}), "key"))
+	require.Empty(t, s.scan(cdc.Range{Since: at(7)}))
+}
+
+func TestScan_TakesNoMemoryForABigTable(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	const n = 200_000
+	s.exec(`INSERT INTO outbox (type, key, payload, created_at) SELECT 't', g::text, jsonb_build_object('pad', repeat('x', 500)),
+		'2026-01-01'::timestamptz + g * interval '1 ms' FROM generate_series(1, $1) g`, n)
+	seen, most := 0, uint64(0)
+	require.NoError(t, cdc.Scan(t.Context(), s.src, cdc.Range{}, func(row *cdc.Row) error {
+		seen++
+		if got := string(row.Values[row.Table.Column("key")]); got != fmt.Sprint(seen) {
+			return fmt.Errorf("got key %s, want %d", got, seen)
+		}
+		if seen%20_000 == 0 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapAlloc)
+		}
+		return nil
+	}))
+	require.Equal(t, n, seen)
+	require.Less(t, most, uint64(64<<20), "the rows are over 100 MB")
+}
+
+func TestScan_EndsWithTheErrorOfItsReader(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	s.exec(`INSERT INTO outbox (type, payload) SELECT 't', '{}' FROM generate_series(1, 100)`)
+	enough := errors.New("enough")
+	require.ErrorIs(t, cdc.Scan(t.Context(), s.src, cdc.Range{}, func(*cdc.Row) error { return enough }), enough)
+}
+
+func TestScan_NamesWhatIsInTheWayWithItsRemedy(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	s.exec(`CREATE TABLE timeless (id int, type text, payload json)`)
+	s.exec(`CREATE TABLE wrong (id int, type text, payload json, created_at text)`)
+	role := "reader_" + s.src.Slot
+	s.exec(`CREATE ROLE ` + role + ` LOGIN`)
+	t.Cleanup(func() {
+		_, err := s.conn.Exec(context.Background(), `DROP OWNED BY `+role+`; DROP ROLE `+role, pgx.QueryExecModeSimpleProtocol)
+		require.NoError(t, err)
+	})
+	for _, statement := range []string{
+		`CREATE TABLE secured (LIKE outbox)`, `ALTER TABLE secured ENABLE ROW LEVEL SECURITY`, `GRANT SELECT ON secured TO ` + role,
+	} {
+		s.exec(statement)
+	}
+	for name, tc := range map[string]struct {
+		table, role string
+		says        []string
+	}{
+		"no such table":  {"public.none", "", []string{"public.none does not exist"}},
+		"no time":        {"public.timeless", "", []string{`no column "created_at"`, "columns: {time: …}"}},
+		"not a time":     {"public.wrong", "", []string{"of type text"}},
+		"not readable":   {"public.outbox", role, []string{"cannot be read", "GRANT SELECT"}},
+		"row protection": {"public.secured", role, []string{"BYPASSRLS"}},
+	} {
+		src := s.src
+		src.Tables = []cdc.SourceTable{{Name: tc.table}}
+		if tc.role != "" {
+			src.URL += sep(src.URL) + "user=" + tc.role
+		}
+		err := cdc.Scan(t.Context(), src, cdc.Range{}, func(*cdc.Row) error { return nil })
+		require.Error(t, err, name)
+		for _, says := range tc.says {
+			require.ErrorContains(t, err, says, name)
+		}
+	}
+}
