@@ -28,6 +28,8 @@ func runRelay(ctx context.Context, opts runOptions) error {
 		return err
 	}
 	defer r.store.Close()
+	r.tracing = newTracing(ctx, r.log)
+	defer r.tracing.stop()
 	if cfg.Admin.Listen == "" {
 		return r.run(ctx, nil)
 	}

@@ -27,6 +27,7 @@ type sidecar struct {
 	log     *slog.Logger
 	metrics *metrics
 	store   *park.Store
+	tracing *tracing // nil: off
 	started time.Time
 
 	cfg    atomic.Pointer[mapping.Config] // replaced by reload

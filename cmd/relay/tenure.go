@@ -79,7 +79,7 @@ func (t *tenure) prepare(ctx context.Context) error {
 	start := resume(cfg, positions, states)
 	t.dispatcher, err = delivery.NewDispatcher(delivery.Config{
 		Parker: r.store, Window: cfg.Source.Window, Hold: cfg.Source.Hold,
-		Metrics: r.metrics.delivery, Log: r.log, NewSender: newSender,
+		Metrics: r.metrics.delivery, Log: r.log, NewSender: r.newSender,
 	}, cfg.Endpoints, states)
 	if err != nil {
 		return err
@@ -91,10 +91,6 @@ func (t *tenure) prepare(ctx context.Context) error {
 		Tables: tableNames(cfg), Messages: cfg.Source.Messages, Start: start, Logger: r.log,
 	}, t.mark, t.pump)
 	return nil
-}
-
-func newSender(ep *mapping.Endpoint) (delivery.Sender, error) {
-	return delivery.NewClient(ep, buildVersion().Version)
 }
 
 func tableNames(cfg *mapping.Config) []string {
