@@ -48,6 +48,7 @@ type item struct {
 	event  *mapping.Event
 	ticket *ticket   // nil: settled
 	since  time.Time // taken on by this process: what source.hold counts from
+	born   time.Time // committed, or made to wait again by an operator: what retry.max_age counts from
 	id     int64     // of the parked row; 0: none
 
 	attempts int

@@ -14,6 +14,7 @@ const (
 	busy                 // its head is being attempted
 	waiting              // its head is due later
 	held                 // its head is decided and waits for the commit that says so
+	tied                 // its head waits with a batch, which another queue leads
 )
 
 // keyQueue is the deliveries of one key, in commit order. Only its head is ever attempted. A key without deliveries in
@@ -23,6 +24,7 @@ type keyQueue struct {
 	keyed      bool // false: the queue of a single delivery that has no order
 	head, tail *item
 	stage      stage
+	batch      *batch    // the request that failed and that its head is part of
 	after      *keyQueue // next in the ready list
 	due        time.Time // when waiting
 	index      int       // in the waiting heap
@@ -75,6 +77,16 @@ func (r *readyList) pop() *keyQueue {
 	q.after = nil
 	r.n--
 	return q
+}
+
+// unpop puts a queue back to where pop took it from.
+func (r *readyList) unpop(q *keyQueue) {
+	q.stage, q.after = ready, r.head
+	r.head = q
+	if r.tail == nil {
+		r.tail = q
+	}
+	r.n++
 }
 
 // filter keeps the queues for which keep is true, in their order.

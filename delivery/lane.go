@@ -150,7 +150,7 @@ func (l *lane) accept(ev *mapping.Event, t *ticket, failure string, now time.Tim
 		}
 	}
 	l.received.Add(1)
-	it := &item{event: ev, ticket: t, since: now}
+	it := &item{event: ev, ticket: t, since: now, born: ev.CommitTime}
 	t.open.Add(1)
 	l.open.push(it)
 	if ev.Problem != "" {
@@ -195,16 +195,7 @@ func (l *lane) enqueue(it *item) {
 }
 
 // laneKey is the key by which the endpoint wants its deliveries in order.
-func (l *lane) laneKey(ev *mapping.Event) (string, bool) {
-	switch l.ep.Order {
-	case mapping.OrderStrict:
-		return "", true
-	case mapping.OrderNone:
-		return "", false
-	default:
-		return ev.Key, ev.Keyed
-	}
-}
+func (l *lane) laneKey(ev *mapping.Event) (string, bool) { return LaneKey(l.ep.Order, ev) }
 
 // behind reports whether a new delivery of the key has to queue up in the table.
 func (l *lane) behind(key string, keyed bool) bool {
@@ -242,6 +233,8 @@ func (l *lane) proceed(q *keyQueue) {
 	switch {
 	case q.head == nil:
 		l.forget(q)
+	case q.head.result != nil:
+		l.resolve(q, *q.head.result)
 	case q.head.dead:
 		q.stage = held
 		l.record(q.head, false)

@@ -122,6 +122,9 @@ func (l *lane) configure(ep *mapping.Endpoint, sender Sender) {
 		l.table.ordered = false
 		l.rekeying = l.inFlight > 0
 	}
+	if was.Batch != ep.Batch {
+		l.untieAll()
+	}
 	if was.Paused != ep.Paused {
 		l.pauseAs(l.paused == pausedGone, l.paused == pausedByOperator)
 	}

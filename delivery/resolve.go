@@ -11,35 +11,23 @@ type result struct {
 	due             time.Time
 }
 
-// decide turns the outcome of an attempt into a result, by the table in the contract.
-func (l *lane) decide(it *item, out Outcome, now time.Time) {
-	q := it.queue
-	if out.Attempted() {
-		it.attempts++
-	}
-	if out.Verdict != Delivered && out.Verdict != Aborted {
-		it.status, it.err = out.Status, out.Err
-		l.last = lastError{at: now, reason: out.Reason, text: out.Err}
-	}
+// judge turns the outcome of an attempt into a result, by the table in the contract.
+func (l *lane) judge(it *item, out Outcome, now time.Time) result {
 	switch out.Verdict {
 	case Delivered:
-		if l.ramp < l.ep.Concurrency {
-			l.ramp++
-		}
-		l.resolve(q, result{delivered: true})
+		return result{delivered: true}
 	case Aborted:
-		l.resolve(q, result{due: now})
+		return result{due: now}
 	case Denied, Invalid:
-		l.resolve(q, result{dead: true})
+		return result{dead: true}
 	case Gone:
-		l.resolve(q, result{due: now})
 		l.leave()
+		return result{due: now}
 	case Rejected:
 		if it.attempts >= l.ep.Retry.Rejected {
-			l.resolve(q, result{dead: true})
-			return
+			return result{dead: true}
 		}
-		l.retry(it, 0, now)
+		return l.retry(it, 0, now)
 	case Throttled:
 		if until := now.Add(out.RetryAfter); out.RetryAfter > 0 && until.After(l.until) {
 			l.until = until
@@ -47,23 +35,23 @@ func (l *lane) decide(it *item, out Outcome, now time.Time) {
 				l.divert()
 			}
 		}
-		l.retry(it, out.RetryAfter, now)
+		return l.retry(it, out.RetryAfter, now)
 	default:
-		l.retry(it, out.RetryAfter, now)
+		return l.retry(it, out.RetryAfter, now)
 	}
 }
 
 // retry schedules another attempt, or gives the delivery up.
-func (l *lane) retry(it *item, hint time.Duration, now time.Time) {
+func (l *lane) retry(it *item, hint time.Duration, now time.Time) result {
 	d, ok := Delay(l.ep.Retry, it.attempts, hint, l.env.random)
 	switch {
 	case !ok:
 		it.err = fmt.Sprintf("gave up after %d attempts, the last: %s", it.attempts, it.err)
-	case now.Add(d).Sub(it.event.CommitTime) > l.ep.Retry.MaxAge:
+	case now.Add(d).Sub(it.born) > l.ep.Retry.MaxAge:
 		it.err = fmt.Sprintf("gave up: older than retry.max_age %s at the next attempt; the last: %s", l.ep.Retry.MaxAge, it.err)
 		ok = false
 	}
-	l.resolve(it.queue, result{dead: !ok, due: now.Add(d)})
+	return result{dead: !ok, due: now.Add(d)}
 }
 
 // resolve applies a result to the head of a queue.
@@ -74,6 +62,7 @@ func (l *lane) resolve(q *keyQueue, r result) {
 		q.stage = held
 		return
 	}
+	it.result = nil
 	switch {
 	case r.delivered:
 		l.deliver(it)
@@ -190,14 +179,18 @@ func (l *lane) block(q *keyQueue) {
 	}
 }
 
-// trim moves what stands behind the head of a queue to the table, or leaves it there.
+// trim moves what stands behind the head of a queue, and is not in the air with it, to the table, or leaves it there.
 func (l *lane) trim(q *keyQueue) {
 	if q.head == nil {
 		return
 	}
 	l.table.leave(q)
-	it := q.head.behind
-	q.head.behind, q.tail = nil, q.head
+	last := q.head
+	for last.behind != nil && (last.behind.flying || last.behind.result != nil) { // the rest of a batch
+		last = last.behind
+	}
+	it := last.behind
+	last.behind, q.tail = nil, last
 	for it != nil {
 		next := it.behind
 		it.queue, it.behind = nil, nil
@@ -230,6 +223,7 @@ func (l *lane) divert() {
 
 // ground takes everything out of memory that is not in the air or waiting for a commit.
 func (l *lane) ground() {
+	l.untieAll()
 	for _, q := range l.wait {
 		l.clearQueue(q)
 	}
@@ -287,6 +281,9 @@ func (l *lane) tick(now time.Time) (age time.Duration, diverted bool) {
 // overstayed parks a key whose head has held the slot too long; if only the want of a free worker kept it, the endpoint is
 // too slow for what it is sent, and all of it goes to the table.
 func (l *lane) overstayed(q *keyQueue) {
+	if q.batch != nil {
+		l.untie(q.batch)
+	}
 	switch q.stage {
 	case ready:
 		l.divert()
@@ -294,8 +291,10 @@ func (l *lane) overstayed(q *keyQueue) {
 		l.wait.remove(q)
 		l.retreat(q)
 	default:
-		if q.head.live() && q.head.write == unwritten {
-			l.table.park(q.head)
+		for it := q.head; it != nil && (it == q.head || it.flying); it = it.behind {
+			if it.live() && it.write == unwritten {
+				l.table.park(it)
+			}
 		}
 		l.block(q)
 		l.trim(q)

@@ -198,10 +198,8 @@ func (l *lane) saveParks() error {
 		}
 		t.parks = append(items, t.parks...)
 		for i, it := range items { // what was decided meanwhile is decided again, now that nothing is under way
-			if it.result != nil {
-				r := *it.result
-				it.result = nil
-				l.resolve(items[i].queue, r)
+			if q := items[i].queue; it.result != nil && q.head == it {
+				l.resolve(q, *it.result)
 			}
 		}
 		return err
@@ -244,7 +242,7 @@ func (l *lane) takeParks() ([]*item, []Parked) {
 func (l *lane) row(it *item) Parked {
 	p := Parked{
 		ID: it.id, Endpoint: l.name, Event: it.event, State: Waiting,
-		Attempts: it.attempts, Due: it.due, Status: it.status, Err: it.err, Since: it.event.CommitTime,
+		Attempts: it.attempts, Due: it.due, Status: it.status, Err: it.err, Since: it.born,
 	}
 	p.Lane, p.Ordered = l.laneKey(it.event)
 	if it.dead {
@@ -271,9 +269,9 @@ func (l *lane) parked(it *item, id int64) {
 	}
 	switch {
 	case it.result != nil:
-		r := *it.result
-		it.result = nil
-		l.resolve(q, r)
+		if q.head == it { // otherwise its turn comes
+			l.resolve(q, *it.result)
+		}
 	case q != nil && it.flying: // its attempt goes on
 	case q != nil:
 		l.release(it)
@@ -396,7 +394,10 @@ func (l *lane) drain(p *Parked, now time.Time) {
 	if _, there := l.table.taken[p.ID]; there {
 		return
 	}
-	it := &item{event: p.Event, id: p.ID, attempts: p.Attempts, status: p.Status, err: p.Err, since: now}
+	it := &item{event: p.Event, id: p.ID, attempts: p.Attempts, status: p.Status, err: p.Err, since: now, born: p.Since}
+	if it.born.IsZero() {
+		it.born = p.Event.CommitTime
+	}
 	if p.Event.Problem != "" {
 		it.dead, it.err = true, p.Event.Problem
 	}

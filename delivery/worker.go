@@ -12,6 +12,7 @@ import (
 type flight struct {
 	it     *item
 	queue  *keyQueue
+	batch  *batch // what the request holds, if it may hold more than one
 	ep     *mapping.Endpoint
 	sender Sender
 	done   func(Effect)
@@ -47,6 +48,9 @@ func (l *lane) takeOff(f *flight) bool {
 	if !l.until.IsZero() && !l.pauseOver() {
 		return false
 	}
+	if l.ep.Batch.Wait > 0 && !l.filled() {
+		return false
+	}
 	if l.limiter != nil && !l.token() {
 		return false
 	}
@@ -64,12 +68,15 @@ func (l *lane) takeOff(f *flight) bool {
 	q := l.ready.pop()
 	q.stage = busy
 	q.head.flying = true
+	*f = flight{it: q.head, queue: q, ep: l.ep, sender: l.sender, done: done}
+	if l.ep.Batch.Events > 1 || q.batch != nil {
+		f.batch = l.load(q)
+	}
 	l.inFlight++
 	l.metrics.inFlight.Inc()
 	if l.limiter != nil && l.ready.n > 0 && l.workers < l.limit() {
 		l.start(1)
 	}
-	*f = flight{it: q.head, queue: q, ep: l.ep, sender: l.sender, done: done}
 	return true
 }
 
@@ -98,28 +105,39 @@ func (l *lane) token() bool {
 // attempt renders and sends. It holds no lock.
 func (l *lane) attempt(ctx context.Context, f *flight) Outcome {
 	ev := f.it.event
-	body, id, err := render(f.ep, ev)
+	var req Request
+	var err error
+	switch {
+	case f.batch != nil:
+		req.Body, req.ID, err = f.ep.RenderBatch(f.batch.events())
+	case f.ep.Format == mapping.FormatCloudEventsBatch:
+		req.Body, req.ID, err = f.ep.RenderBatch([]*mapping.Event{ev})
+	default:
+		req.ID = ev.ID
+		req.Body, err = f.ep.Render(ev)
+	}
 	if err != nil {
 		return Outcome{Verdict: Invalid, Reason: ReasonInvalid, Err: err.Error()}
 	}
-	req := Request{ID: id, Body: body}
-	if ev.Headers != nil {
+	if ev.Headers != nil && f.batch == nil {
 		req.Traceparent, req.Tracestate = ev.Traceparent()
 	}
 	out := f.sender.Send(ctx, &req)
 	if out.Verdict == Delivered {
 		failpoint.Hit("answered")
-		l.metrics.latency.Observe(time.Since(ev.CommitTime).Seconds())
+		l.observe(f)
 	}
 	return out
 }
 
-func render(ep *mapping.Endpoint, ev *mapping.Event) (mapping.Body, string, error) {
-	if ep.Format == mapping.FormatCloudEventsBatch {
-		return ep.RenderBatch([]*mapping.Event{ev})
+func (l *lane) observe(f *flight) {
+	if f.batch == nil {
+		l.metrics.latency.Observe(time.Since(f.it.event.CommitTime).Seconds())
+		return
 	}
-	body, err := ep.Render(ev)
-	return body, ev.ID, err
+	for _, ev := range f.batch.events() {
+		l.metrics.latency.Observe(time.Since(ev.CommitTime).Seconds())
+	}
 }
 
 // land takes an attempt's outcome in.
@@ -132,16 +150,35 @@ func (l *lane) land(f *flight, out Outcome) {
 		l.rekeying = false
 		l.table.more = true
 	}
-	it := f.it
-	it.flying = false
-	if out.Verdict == Delivered && l.state == BreakerClosed {
+	if f.batch == nil && out.Verdict == Delivered && l.state == BreakerClosed {
+		f.it.flying = false
 		l.succeed(f.queue)
 		return
 	}
 	now := time.Now()
 	l.noteBreaker()
-	l.decide(it, out, now)
+	if f.batch != nil {
+		l.landBatch(f.batch, out, now)
+	} else {
+		l.landed(f.it, out, now)
+		l.resolve(f.queue, l.judge(f.it, out, now))
+	}
+	if out.Verdict == Delivered && l.ramp < l.ep.Concurrency {
+		l.ramp++
+	}
 	l.kick(now)
+}
+
+// landed notes what an attempt did to an item.
+func (l *lane) landed(it *item, out Outcome, now time.Time) {
+	it.flying = false
+	if out.Attempted() {
+		it.attempts++
+	}
+	if out.Verdict != Delivered && out.Verdict != Aborted {
+		it.status, it.err = out.Status, out.Err
+		l.last = lastError{at: now, reason: out.Reason, text: out.Err}
+	}
 }
 
 // succeed is land's short way: delivered by an endpoint that is well.
