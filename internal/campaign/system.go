@@ -169,7 +169,12 @@ func (s *System) Setup() {
 // Command runs a relay command to its end and returns what it said and its exit status.
 func (s *System) Command(args ...string) (string, int) {
 	s.t.Helper()
-	p, err := start(s.admin, nil, nil, append(args, "--config", s.Config())...)
+	return s.command(nil, args...)
+}
+
+func (s *System) command(env []string, args ...string) (string, int) {
+	s.t.Helper()
+	p, err := start(s.admin, nil, env, append(args, "--config", s.Config())...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
