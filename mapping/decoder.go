@@ -225,7 +225,7 @@ func (v value) mapping(what string, f fields) {
 			take(e.value)
 			continue
 		}
-		v.d.add(e.key.Line, e.key.Column, e.value.path, "unknown key"+suggest(e.key.Value, known))
+		v.d.add(e.key.Line, e.key.Column, e.value.path, "unknown key"+Suggest(e.key.Value, known))
 	}
 }
 

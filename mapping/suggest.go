@@ -2,8 +2,8 @@ package mapping
 
 import "strings"
 
-// suggest returns a hint for a word that is not among the known ones.
-func suggest(word string, known []string) string {
+// Suggest returns a hint for a word that is not among the known ones.
+func Suggest(word string, known []string) string {
 	best, least := "", 3
 	for _, k := range known {
 		d := distance(strings.ToLower(word), k)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,18 +34,12 @@ func newEndpointCommand(
 	c *console, done string, change func(*park.Store, context.Context, string) error, cmd *cobra.Command,
 ) *cobra.Command {
 	cmd.Args = cobra.ExactArgs(1)
-	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		cfg, err := mapping.Load(c.config)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return endpointNames(cfg), cobra.ShellCompDirectiveNoFileComp
-	}
+	cmd.ValidArgsFunction = completeEndpoint(c)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return withStore(cmd.Context(), c, func(cfg *mapping.Config, store *park.Store) error {
 			name := args[0]
 			if cfg.Endpoint(name) == nil {
-				return usagef("no endpoint %q in %s; there are %s", name, cfg.File, strings.Join(endpointNames(cfg), ", "))
+				return unknownEndpoint(cfg, name)
 			}
 			if err := change(store, cmd.Context(), name); err != nil {
 				return err
@@ -59,6 +52,22 @@ func newEndpointCommand(
 		})
 	}
 	return cmd
+}
+
+// completeEndpoint completes the name of an endpoint of relay.yaml.
+func completeEndpoint(c *console) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		cfg, err := mapping.Load(c.config)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return endpointNames(cfg), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// unknownEndpoint says that relay.yaml has no such endpoint, and which was probably meant.
+func unknownEndpoint(cfg *mapping.Config, name string) error {
+	return usagef("no endpoint %q in %s%s", name, cfg.File, mapping.Suggest(name, endpointNames(cfg)))
 }
 
 func endpointNames(cfg *mapping.Config) []string {

@@ -116,9 +116,9 @@ var adminAddress = regexp.MustCompile(`admin listening.* address=(\S+)`)
 // Admin is the URL of its admin server.
 func (r *running) Admin() string {
 	r.t.Helper()
-	found := adminAddress.FindStringSubmatch(r.Log())
-	require.NotNil(r.t, found, "admin address in the log")
-	return "http://" + found[1]
+	found := adminAddress.FindAllStringSubmatch(r.Log(), -1) // the last, if it was started again
+	require.NotEmpty(r.t, found, "admin address in the log")
+	return "http://" + found[len(found)-1][1]
 }
 
 // get returns what the admin server answers, or the error.
