@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"relay/cdc"
 	"relay/delivery"
 	"relay/delivery/park"
 )
@@ -58,10 +59,17 @@ const (
 type sourceCollector struct {
 	relay               *sidecar
 	lag, window, parked *prometheus.Desc
+	retained, safe      *prometheus.Desc
 
 	mu     sync.Mutex
 	looked time.Time
+	known  inDatabase
+}
+
+// inDatabase is what a scrape asks the database for.
+type inDatabase struct {
 	counts map[string]park.Count
+	wal    *cdc.SlotWAL // nil: not known
 }
 
 func newSourceCollector(r *sidecar) *sourceCollector {
@@ -69,6 +77,9 @@ func newSourceCollector(r *sidecar) *sourceCollector {
 		relay: r,
 		lag: prometheus.NewDesc("relay_replication_lag_bytes",
 			"Bytes of WAL between what is durable at the endpoints or parked and the end of the server's WAL, as far as it told.", nil, nil),
+		retained: prometheus.NewDesc("relay_slot_retained_bytes", "Bytes of WAL that the server keeps for the replication slot.", nil, nil),
+		safe: prometheus.NewDesc("relay_slot_safe_bytes",
+			"Bytes of WAL that may be written before the slot is at risk; absent if max_slot_wal_keep_size sets no limit.", nil, nil),
 		window: prometheus.NewDesc("relay_window_events", "Events in memory that are not delivered everywhere.", nil, nil),
 		parked: prometheus.NewDesc("relay_parked", "Deliveries in the relay's own tables.", []string{"endpoint", "state"}, nil),
 	}
@@ -79,6 +90,8 @@ func (c *sourceCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.lag
 	ch <- c.window
 	ch <- c.parked
+	ch <- c.retained
+	ch <- c.safe
 }
 
 // Collect is for prometheus.Collector.
@@ -88,9 +101,15 @@ func (c *sourceCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.lag, prometheus.GaugeValue, lagBytes(uint64(s.ServerEnd), uint64(s.Confirmed)))
 		ch <- prometheus.MustNewConstMetric(c.window, prometheus.GaugeValue, float64(t.dispatcher.Window()))
 	}
-	counts := c.parkedCounts()
+	known := c.look()
+	if w := known.wal; w != nil {
+		ch <- prometheus.MustNewConstMetric(c.retained, prometheus.GaugeValue, float64(w.Retained))
+		if w.Limited {
+			ch <- prometheus.MustNewConstMetric(c.safe, prometheus.GaugeValue, float64(w.Safe))
+		}
+	}
 	for _, ep := range c.relay.cfg.Load().Endpoints { // bounded by the configuration, and there before anything is parked
-		n := counts[ep.Name]
+		n := known.counts[ep.Name]
 		ch <- prometheus.MustNewConstMetric(c.parked, prometheus.GaugeValue, float64(n.Waiting), ep.Name, string(delivery.Waiting))
 		ch <- prometheus.MustNewConstMetric(c.parked, prometheus.GaugeValue, float64(n.Dead), ep.Name, string(delivery.Dead))
 	}
@@ -103,18 +122,24 @@ func lagBytes(end, confirmed uint64) float64 {
 	return float64(end - confirmed)
 }
 
-// parkedCounts asks the database, now and then. While it does not answer the last counts stand.
-func (c *sourceCollector) parkedCounts() map[string]park.Count {
+// look asks the database, now and then. While it does not answer the last counts stand; how much WAL the slot keeps is
+// then not known.
+func (c *sourceCollector) look() inDatabase {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.looked) < countsEvery || c.relay.tenure.Load() == nil {
-		return c.counts
+		return c.known
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), countsTimeout)
 	defer cancel()
 	c.looked = time.Now()
 	if counts, err := c.relay.store.Counts(ctx); err == nil {
-		c.counts = counts
+		c.known.counts = counts
 	}
-	return c.counts
+	c.known.wal = nil
+	src := &c.relay.cfg.Load().Source
+	if w, err := cdc.ReadSlotWAL(ctx, src.URL, src.Slot); err == nil {
+		c.known.wal = &w
+	}
+	return c.known
 }
