@@ -151,9 +151,10 @@ func (c *Cluster) shutdown(mode Mode) error {
 	if c.server == nil {
 		return nil
 	}
+	segment, family := sharedMemory(c.data()), children(c.server.cmd.Process.Pid)
 	err := c.server.stop(mode)
 	c.server = nil
-	return err
+	return errors.Join(err, awaitDetached(segment, family, orphanTimeout))
 }
 
 // Kill ends the postmaster and every backend with SIGKILL, as a crash of the machine's processes would, and keeps the

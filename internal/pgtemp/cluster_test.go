@@ -131,3 +131,20 @@ func TestFindBin_NamesTheRemedy(t *testing.T) { // not parallel: it sets the env
 	require.NoError(t, err)
 	require.FileExists(t, filepath.Join(dir, "initdb"))
 }
+
+func TestCluster_StartsAgainAtOnceHoweverItEndedUnderLoad(t *testing.T) {
+	t.Parallel()
+	c := start(t, map[string]string{"max_connections": "60"})
+	for i, mode := range []pgtemp.Mode{pgtemp.Immediate, pgtemp.Crash, pgtemp.Immediate, pgtemp.Crash, pgtemp.Fast} {
+		for range 30 { // backends that do not look up from their work
+			conn, err := pgx.Connect(t.Context(), c.URL("postgres"))
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = conn.Close(context.Background()) })
+			go func() {
+				_, _ = conn.Exec(context.Background(), "SELECT count(*) FROM generate_series(1, 100000000) a") // ends with the server
+			}()
+		}
+		require.NoError(t, c.Shutdown(mode), "time %d", i)
+		require.NoError(t, c.Launch(t.Context()), "time %d", i)
+	}
+}
