@@ -209,10 +209,7 @@ func (e *Endpoint) answer(conn net.Conn, id ID) bool {
 		if e.latency != nil {
 			e.latency.note(id)
 		}
-		e.good.Add(1)
-		e.mu.Lock()
-		e.receipts[n].Answered = clock.Add(1)
-		e.mu.Unlock()
+		e.taken(n)
 		status = 200
 	case Failing:
 		status = 500
@@ -230,6 +227,7 @@ func (e *Endpoint) answer(conn net.Conn, id ID) bool {
 		_, _ = conn.Write([]byte("SSH-2.0-OpenSSH_9.2\r\n\x00\x01\x02 not what you expected\r\n\r\n"))
 		return false
 	case Endless:
+		e.taken(n) // what follows the status is of no consequence
 		e.endless(conn)
 		return false
 	default:
@@ -237,6 +235,14 @@ func (e *Endpoint) answer(conn net.Conn, id ID) bool {
 	}
 	_, err := conn.Write(answers[status])
 	return err == nil
+}
+
+// taken notes that the n-th request is answered 2xx.
+func (e *Endpoint) taken(n int) {
+	e.good.Add(1)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.receipts[n].Answered = clock.Add(1)
 }
 
 // endless claims 10 GB and sends until the other side has had enough.
