@@ -77,6 +77,9 @@ func (t *tenure) prepare(ctx context.Context) error {
 		return err
 	}
 	start := resume(cfg, positions, states)
+	if err := t.enrol(ctx, cfg, states); err != nil {
+		return err
+	}
 	t.dispatcher, err = delivery.NewDispatcher(delivery.Config{
 		Parker: r.store, Window: cfg.Source.Window, Hold: cfg.Source.Hold,
 		Metrics: r.metrics.delivery, Log: r.log, NewSender: r.newSender,
@@ -234,12 +237,16 @@ func (t *tenure) unmoved(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	cfg := t.relay.cfg.Load()
 	for name := range t.saved {
-		if _, there := positions[name]; !there {
+		if _, there := positions[name]; !there && cfg.Endpoint(name) != nil {
 			return false, nil
 		}
 	}
 	for name, p := range positions {
+		if cfg.Endpoint(name) == nil {
+			continue // on its way out: see strike
+		}
 		was, known := t.saved[name]
 		tried, unsure := t.tried[name]
 		if !(known && samePosition(p, was)) && !(unsure && samePosition(p, tried)) {
@@ -328,7 +335,14 @@ func (t *tenure) reload(cfg *mapping.Config) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.pump.reload(cfg, states)
+	changes, err := t.pump.reload(cfg, states)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.strike(ctx, cfg); err != nil {
+		t.relay.log.Warn("positions not tidied up, the next start does it", "err", err)
+	}
+	return changes, nil
 }
 
 func (t *tenure) ready() (bool, string) {
