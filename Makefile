@@ -15,7 +15,7 @@ FUZZTIME ?= 20s
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fmt bench cross fuzz clean postgres
+.PHONY: help build demo test lint fmt bench cross fuzz clean postgres node-packages
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ build: ## Build the static binary, bin/relay.
 demo: build postgres ## Show relay at work: a throwaway Postgres, three endpoints, one of which fails for a while.
 	./bin/relay demo $(DEMO)
 
-test: postgres ## Run all tests against a real Postgres, with the race detector.
+test: postgres node-packages ## Run all tests against a real Postgres, with the race detector.
 ifndef RACE
 	@echo 'no C compiler: the tests run without the race detector (install gcc or clang to have it)' >&2
 endif
@@ -60,6 +60,9 @@ clean: ## Remove what was built.
 
 postgres:
 	@./internal/pgtemp/install.sh
+
+node-packages:
+	@./cmd/relay/testdata/readers/install.sh
 
 # The version is in the file's name, so a new one is installed when it changes, and nothing global is touched.
 $(LINT):
