@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"relay/cdc"
-	"relay/delivery/park"
 	"relay/mapping"
 )
 
@@ -71,36 +67,8 @@ func check(ctx context.Context, cfg *mapping.Config, offline bool) []finding {
 	for _, f := range cdc.Inspect(dbCtx, sourceOf(cfg)) {
 		found = append(found, finding{Level: f.Level, Subject: f.Subject, Problem: f.Problem, Remedy: f.Remedy})
 	}
-	found = append(found, checkLeftOver(dbCtx, cfg)...)
+	found = append(found, checkTables(dbCtx, cfg)...)
 	return append(found, checkEndpoints(ctx, cfg.Endpoints)...)
-}
-
-// checkLeftOver says what is parked for endpoints that were taken out of the file. What keeps it from finding out, cdc has
-// reported.
-func checkLeftOver(ctx context.Context, cfg *mapping.Config) []finding {
-	store, err := park.Open(ctx, cfg.Source.URL, cfg.Source.Schema, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil
-	}
-	defer store.Close()
-	if version, err := store.Version(ctx); err != nil || version == 0 {
-		return nil
-	}
-	counts, err := store.Counts(ctx)
-	if err != nil {
-		return nil
-	}
-	var found []finding
-	for _, name := range slices.Sorted(maps.Keys(counts)) {
-		if n := counts[name].Waiting + counts[name].Dead; n > 0 && cfg.Endpoint(name) == nil {
-			found = append(found, finding{
-				Level: levelWarning, Subject: "endpoint " + name,
-				Problem: fmt.Sprintf("not in %s any more, with %s parked", cfg.File, count(int(n), "delivery", "deliveries")),
-				Remedy:  "put it back, or: relay discard --endpoint " + name,
-			})
-		}
-	}
-	return found
 }
 
 // reportConfigErrors says everything that is wrong with relay.yaml.

@@ -58,17 +58,3 @@ func TestCheckPrintsTheRemedyUnderItsFinding(t *testing.T) {
 	require.ErrorIs(t, err, errReported)
 	require.Equal(t, "ok       server      PostgreSQL 15\nerror    slot relay  does not exist\n         remedy: relay setup\n", out.String())
 }
-
-func TestCheckNamesEndpointsThatWereTakenOut(t *testing.T) {
-	t.Parallel()
-	path, _ := databaseConfig(t, "")
-	require.Zero(t, relayOut(t, "setup", "-c", path).status)
-	cfg, err := mapping.Load(path)
-	require.NoError(t, err)
-	require.Empty(t, checkLeftOver(t.Context(), cfg))
-	parkFor(t, cfg, "old")
-	found := checkLeftOver(t.Context(), cfg)
-	require.Len(t, found, 1)
-	require.Contains(t, found[0].Problem, "1 delivery parked")
-	require.Contains(t, found[0].Remedy, "relay discard --endpoint old")
-}

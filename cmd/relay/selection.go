@@ -104,8 +104,8 @@ func withStore(ctx context.Context, c *console, f func(*mapping.Config, *park.St
 	if err != nil {
 		return err
 	}
-	if version == 0 {
-		return fmt.Errorf("schema %s has no tables of relay's; create them with: relay setup", cfg.Source.Schema)
+	if f := checkVersion(version, nil); f.Level != levelOK {
+		return fmt.Errorf("schema %s %s (remedy: %s)", cfg.Source.Schema, f.Problem, f.Remedy)
 	}
 	return f(cfg, store)
 }

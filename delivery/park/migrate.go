@@ -54,6 +54,9 @@ func migrations() []migration {
 	return steps
 }
 
+// Version returns the version of the tables that this relay works with.
+func Version() int { return len(migrations()) }
+
 // NewerError says that the tables were made by a newer relay than this one.
 type NewerError struct {
 	Schema        string
