@@ -46,7 +46,10 @@ func runCampaign(t *testing.T, seed uint64, length, stall time.Duration, pause t
 	s.Setup()
 	s.Start()
 	stop := s.writers(seed, 3, pause)
-	err := c.Run(length)
+	err := c.Run(length/2, calm)
+	if err == nil {
+		err = c.Run(length/2, rough)
+	}
 	stop()
 	require.NoError(t, err)
 	s.Drained(2 * time.Minute)

@@ -26,6 +26,7 @@ type System struct {
 	Slot   string
 	Hold   string // source.hold
 	More   string // YAML appended to source
+	Retry  string // retry and breaker, in defaults
 	Extra  string // YAML appended to defaults
 	Relay  *Process
 	Log    io.Writer // receives the relays' logs; nil: they are kept for errors
@@ -54,6 +55,8 @@ func NewSystem(t testing.TB, url string) *System {
 	t.Helper()
 	s := &System{
 		URL: url, Via: url, Slot: fmt.Sprintf("campaign_%d_%d", os.Getpid(), slots.Add(1)), Hold: "1s",
+		Retry: "  timeout: 1s\n  retry: {delays: [100ms, 200ms, 500ms" + strings.Repeat(", 1s", 600) + "], rejected: 2}\n" +
+			"  breaker: {open: 500ms, max_open: 1s}\n",
 		Limits: time.Minute, t: t, dir: t.TempDir(), admin: freeAddress(t),
 	}
 	t.Cleanup(func() {
@@ -121,13 +124,10 @@ func (s *System) YAML() string {
   slot: %s
   hold: %s
 %sdefaults:
-  timeout: 1s
-  retry: {delays: [100ms, 200ms, 500ms%s], rejected: 2}
-  breaker: {open: 500ms, max_open: 1s}
-%sadmin: {listen: "%s"}
+%s%sadmin: {listen: "%s"}
 shutdown_timeout: 15s
 endpoints:
-`, s.Via, s.Slot, s.Hold, s.More, strings.Repeat(", 1s", 600), s.Extra, s.admin)
+`, s.Via, s.Slot, s.Hold, s.More, s.Retry, s.Extra, s.admin)
 	for _, sub := range s.subs {
 		if sub.removed {
 			continue
@@ -285,6 +285,7 @@ func (s *System) Drained(limit time.Duration) {
 	s.t.Helper()
 	deadline := time.Now().Add(limit)
 	for {
+		began := time.Now()
 		why := s.undrained()
 		if why == "" {
 			return
@@ -295,7 +296,7 @@ func (s *System) Drained(limit time.Duration) {
 			s.t.Logf("status %+v, %v", status, err)
 			return
 		}
-		time.Sleep(100 * time.Millisecond) // there is no event for it
+		time.Sleep(max(100*time.Millisecond, 5*time.Since(began))) // there is no event for it, and a look is not for free
 	}
 }
 
