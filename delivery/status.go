@@ -9,8 +9,9 @@ type LaneStatus struct {
 	Paused      string // why it is paused; empty: it is not
 	Breaker     BreakerStatus
 	InFlight    int
-	Queued      int   // live in memory, not under way
-	Delivered   int64 // since the process started
+	Queued      int       // live in memory, not under way
+	Delivered   int64     // since the process started
+	Oldest      time.Time // when the oldest live one was committed; zero: there is none
 	LastError   string
 	LastErrorAt time.Time
 }
@@ -31,6 +32,9 @@ func (l *lane) status() LaneStatus {
 	s := LaneStatus{
 		Name: l.name, Paused: l.paused, Breaker: l.breaker.Status(), InFlight: l.inFlight,
 		Queued: max(0, l.open.n-l.inFlight), Delivered: l.delivered, LastError: l.last.text, LastErrorAt: l.last.at,
+	}
+	if l.open.head != nil {
+		s.Oldest = l.open.head.born
 	}
 	switch {
 	case l.paused == pausedGone:

@@ -19,10 +19,11 @@ type metrics struct {
 	delivery *delivery.Metrics
 	rows     *prometheus.CounterVec
 	reload   prometheus.Gauge
+	source   *sourceCollector
 }
 
 func newMetrics(r *sidecar) *metrics {
-	m := &metrics{registry: prometheus.NewRegistry()}
+	m := &metrics{registry: prometheus.NewRegistry(), source: newSourceCollector(r)}
 	m.delivery = delivery.NewMetrics(m.registry)
 	m.rows = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "relay_rows_total", Help: "Committed outbox rows read, by table.",
@@ -36,7 +37,7 @@ func newMetrics(r *sidecar) *metrics {
 		Name: "relay_build_info", Help: "Constantly 1, with the build in its labels.",
 		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision, "goversion": b.Go},
 	}, func() float64 { return 1 })
-	m.registry.MustRegister(m.rows, m.reload, info, newSourceCollector(r),
+	m.registry.MustRegister(m.rows, m.reload, info, m.source,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"net/url"
+
+	"relay/cdc"
 )
 
 // status is for GET /api/v1/status.
@@ -24,6 +26,9 @@ func (r *sidecar) status(ctx context.Context) relayStatus {
 	if st.Err != nil {
 		s.Source.LastError = st.Err.Error()
 	}
+	if w := r.metrics.source.look().wal; w != nil {
+		s.Source.keeps(*w)
+	}
 	s.Window.Events, s.Window.Bytes = int(t.dispatcher.Window()), t.dispatcher.WindowBytes()
 	counts, err := r.store.Counts(ctx)
 	if err != nil {
@@ -32,7 +37,8 @@ func (r *sidecar) status(ctx context.Context) relayStatus {
 	for _, l := range t.dispatcher.Status() {
 		e := endpointStatus{
 			Name: l.Name, State: l.State, Breaker: l.Breaker.State.String(), OpenUntil: l.Breaker.RetryAt,
-			InFlight: l.InFlight, Queued: l.Queued, Delivered: l.Delivered, LastError: l.LastError,
+			InFlight: l.InFlight, Queued: l.Queued, Delivered: l.Delivered, LastError: l.LastError, ErrorAt: l.LastErrorAt,
+			Paused: l.Paused, Oldest: l.Oldest,
 			Waiting: counts[l.Name].Waiting, Dead: counts[l.Name].Dead,
 		}
 		if ep := cfg.Endpoint(l.Name); ep != nil {
@@ -41,6 +47,14 @@ func (r *sidecar) status(ctx context.Context) relayStatus {
 		s.Endpoints = append(s.Endpoints, e)
 	}
 	return s
+}
+
+// keeps notes how much WAL the slot keeps.
+func (s *sourceStatus) keeps(w cdc.SlotWAL) {
+	s.Retained = &w.Retained
+	if w.Limited {
+		s.Safe = &w.Safe
+	}
 }
 
 // bareURL is a URL without what may be secret in it.
