@@ -24,11 +24,12 @@ func (r *sidecar) watch(ctx context.Context) {
 	hup := make(chan os.Signal, 1) // 1: more of them ask for the same
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	events := make(<-chan fsnotify.Event)
+	var events <-chan fsnotify.Event
+	var errs <-chan error
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
 		defer watcher.Close() //nolint:errcheck // nothing more is wanted of it
-		events = watcher.Events
+		events, errs = watcher.Events, watcher.Errors
 	} else {
 		r.log.Warn("file changes are found by looking every now and then", "err", err)
 	}
@@ -49,10 +50,14 @@ func (r *sidecar) watch(ctx context.Context) {
 		case <-events:
 			settle.Reset(watchSettle)
 			continue
+		case <-errs: //nolint:errcheck // it says that events were lost, so all files are looked at
+			settle.Reset(watchSettle)
+			continue
 		case <-settle.C:
 		case <-poll.C:
 		}
-		if now := r.digest(); now != seen {
+		// A file that a refused configuration asks for is not yet among those watched: it is looked for again.
+		if now := r.digest(); now != seen || r.refused() {
 			seen = now
 			_ = r.reload(ctx) // it logs its error
 			r.watchFolders(watcher)
@@ -67,6 +72,13 @@ func (r *sidecar) watchFolders(w *fsnotify.Watcher) {
 	for _, file := range r.files() {
 		_ = w.Add(filepath.Dir(file)) // polling covers what cannot be watched
 	}
+}
+
+// refused reports whether the last reload failed.
+func (r *sidecar) refused() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed != ""
 }
 
 func (r *sidecar) files() []string { return append([]string{r.path}, r.cfg.Load().Files...) }
