@@ -12,10 +12,12 @@ CC_FOUND := $(shell command -v "$$(go env CC)" 2>/dev/null)
 RACE := $(if $(CC_FOUND),-race)
 
 FUZZTIME ?= 20s
+SOAK ?= 10m
+SEED ?=
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fmt bench cross fuzz clean postgres node-packages
+.PHONY: help build demo test soak lint fmt bench cross fuzz clean postgres node-packages
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +33,9 @@ ifndef RACE
 	@echo 'no C compiler: the tests run without the race detector (install gcc or clang to have it)' >&2
 endif
 	go test $(RACE) -p 2 -timeout 20m ./...
+
+soak: postgres ## Prove the promise at length: SOAK=10m says how long each part takes, SEED=n replays a campaign.
+	SOAK=$(SOAK) RELAY_SEED=$(SEED) go test -v -timeout 0 -count 1 -run '^TestSoak_' ./internal/campaign
 
 lint: $(LINT) ## Check the code with golangci-lint.
 	$(LINT) run ./...
