@@ -81,7 +81,7 @@ func (a *attempt) post(ctx context.Context, r *Request, authorization []string) 
 	if o.Verdict == Throttled || o.Status == http.StatusServiceUnavailable {
 		o.RetryAfter = parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	}
-	o.Err = a.client.text(statusText(resp) + a.withoutToken(string(text), authorization))
+	o.Err = a.client.text(statusText(resp) + a.withoutToken(withoutEcho(text, r.Body.Bytes), authorization))
 	return o
 }
 

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bytes"
 	"net/url"
 	"slices"
 	"strings"
@@ -63,6 +64,31 @@ func secretsOf(ep *mapping.Endpoint, u *url.URL) *strings.Replacer {
 		hide = appendToken(hide, part)
 	}
 	return strings.NewReplacer(pairs(hide)...)
+}
+
+const (
+	echoRun  = 16      // shorter runs may well be the name of a field, which helps to mend it
+	echoBody = 8 << 10 // most of a body that is compared
+)
+
+// withoutEcho hides what an endpoint repeats of the payload: what customers are sent is not for logs.
+func withoutEcho(text, body []byte) string {
+	body = body[:min(len(body), echoBody)]
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		n := echoRun
+		if i+n > len(text) || !bytes.Contains(body, text[i:i+n]) {
+			b.WriteByte(text[i])
+			i++
+			continue
+		}
+		for i+n < len(text) && bytes.Contains(body, text[i:i+n+1]) {
+			n++
+		}
+		b.WriteString("[payload]")
+		i += n
+	}
+	return b.String()
 }
 
 // appendToken appends a value that may be a secret if it is too long to be a word.

@@ -43,6 +43,16 @@ func TestClient_HidesSecretsThatTheEndpointRepeats(t *testing.T) {
 	require.Contains(t, o.Err, "Bearer [hidden]")
 }
 
+func TestClient_HidesThePayloadThatTheEndpointRepeats(t *testing.T) {
+	t.Parallel()
+	c, _ := setup(t, func(r deliverytest.Receipt) deliverytest.Answer {
+		return deliverytest.Answer{Status: 400, Body: "field test of " + string(r.Body) + " is wrong"}
+	})
+	require.Equal(t, "answered 400 Bad Request: field test of [payload] is wrong", c.Send(t.Context(), request("msg_1")).Err)
+	require.Equal(t, "[payload][payload] b", withoutEcho([]byte("0123456789abcdef0123456789abcdef b"), []byte("0123456789abcdef")))
+	require.Equal(t, "customer_name is missing", withoutEcho([]byte("customer_name is missing"), []byte(`{"customer_name": "alice"}`)))
+}
+
 func TestOneLine_IsShortAndPrintable(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
