@@ -50,6 +50,25 @@ func (q *keyQueue) pop() *item {
 	return it
 }
 
+// unlink takes an item out, wherever it stands.
+func (q *keyQueue) unlink(it *item) {
+	if q.head == it {
+		q.pop()
+		return
+	}
+	for p := q.head; p != nil; p = p.behind {
+		if p.behind != it {
+			continue
+		}
+		p.behind = it.behind
+		if q.tail == it {
+			q.tail = p
+		}
+		it.queue, it.behind = nil, nil
+		return
+	}
+}
+
 // readyList is the queues whose head may be attempted, first come first served: a key that was just served goes to the
 // end, so that no key starves another.
 type readyList struct {

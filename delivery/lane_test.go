@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,6 +119,46 @@ func (m *memoryParker) Settle(_ context.Context, _ string, delivered []int64, ch
 		}
 	}
 	return nil
+}
+
+func (m *memoryParker) Review(_ context.Context, _ string, ids []int64) ([]Parked, error) {
+	defer m.mu.Unlock()
+	if err := m.enter(); err != nil {
+		return nil, err
+	}
+	var out []Parked
+	for _, r := range m.rows {
+		if r.State == Waiting && slices.Contains(ids, r.ID) {
+			out = append(out, Parked{ID: r.ID, Attempts: r.Attempts, Since: r.Since})
+		}
+	}
+	return out, nil
+}
+
+// retry gives every waiting delivery its attempts back, as an operator does.
+func (m *memoryParker) retry() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.note("retry all")
+	for i := range m.rows {
+		if m.rows[i].State == Waiting {
+			m.rows[i].Attempts, m.rows[i].Due, m.rows[i].Since = 0, time.Time{}, time.Now()
+		}
+	}
+}
+
+// discard deletes every delivery that waits.
+func (m *memoryParker) discard() (ids []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rows = slices.DeleteFunc(m.rows, func(r Parked) bool {
+		if r.State == Waiting {
+			ids = append(ids, r.Event.ID)
+		}
+		return r.State == Waiting
+	})
+	m.note("discard %v", ids)
+	return ids
 }
 
 func (m *memoryParker) SetGone(context.Context, string) error {
@@ -249,6 +290,20 @@ func (s *scriptedSender) Send(ctx context.Context, r *Request) Outcome {
 		}
 	}
 	return out
+}
+
+// tried returns how many attempts there were.
+func (s *scriptedSender) tried(id string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attempts[id]
+}
+
+// sent returns the events of each request.
+func (s *scriptedSender) sent() [][]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.requests)
 }
 
 // idsOf returns the events in a request: one, or those of a batch.
@@ -436,11 +491,7 @@ func TestLane_ParksWhenBreakerOpensAndDrainsInOrder(t *testing.T) {
 		require.Len(t, got, len(want))
 		requireKeyOrder(t, got)
 		require.Zero(t, s.twice)
-		total := 0
-		for _, n := range s.attempts {
-			total += n
-		}
-		require.Less(t, total, len(want)+20, "an open breaker lets only probes through")
+		require.Less(t, len(s.sent()), len(want)+20, "an open breaker lets only probes through")
 		parked := b.parker.nextID
 		b.send("a999")
 		time.Sleep(time.Second)
@@ -497,7 +548,7 @@ func TestLane_RejectedDeliveriesBecomeDeadLettersAndTheKeyGoesOn(t *testing.T) {
 		b := startLane(t, testEndpoint(), &memoryParker{}, s, EndpointState{})
 		b.send("a1", "a2")
 		time.Sleep(time.Minute)
-		require.Equal(t, 3, s.attempts["a1"])
+		require.Equal(t, 3, s.tried("a1"))
 		require.Equal(t, []string{"a2"}, s.received())
 		require.Equal(t, 1, b.parker.count(Dead))
 		require.Zero(t, b.parker.count(Waiting))
@@ -537,8 +588,10 @@ func TestLane_GoneEndpointIsPausedUntilResumed(t *testing.T) {
 		time.Sleep(time.Hour)
 		require.True(t, b.parker.gone)
 		require.Equal(t, 3, b.parker.count(Waiting))
-		require.Equal(t, 1, s.attempts["a1"])
+		require.Equal(t, 1, s.tried("a1"))
+		s.mu.Lock()
 		gone = false
+		s.mu.Unlock()
 		b.Notify("e", EndpointState{})
 		time.Sleep(time.Second)
 		require.Len(t, s.received(), 3)
@@ -583,7 +636,7 @@ func TestLane_RateLimitsAttempts(t *testing.T) {
 			b.send(fmt.Sprintf("%c1", 'a'+i))
 		}
 		time.Sleep(1050 * time.Millisecond)
-		n := len(b.sender.attempts)
+		n := len(b.sender.sent())
 		require.InDelta(t, 11, n, 1)
 		time.Sleep(2 * time.Second)
 		require.Len(t, b.sender.received(), 20)
@@ -637,10 +690,10 @@ func TestLane_FillsBatchesInOrderAndResendsAFailedOneWhole(t *testing.T) {
 		b := startLane(t, ep, &memoryParker{}, s, EndpointState{})
 		b.send("a1", "a2")
 		time.Sleep(50 * time.Millisecond)
-		require.Empty(t, s.requests, "a batch waits to fill")
+		require.Empty(t, s.sent(), "a batch waits to fill")
 		b.send("b1", "a3", "b2")
 		time.Sleep(2 * time.Second)
-		require.Equal(t, [][]string{{"a1", "a2", "a3"}, {"b1", "b2"}, {"a1", "a2", "a3"}}, s.requests)
+		require.Equal(t, [][]string{{"a1", "a2", "a3"}, {"b1", "b2"}, {"a1", "a2", "a3"}}, s.sent())
 		require.Zero(t, b.parker.nextID)
 		b.stop(t)
 	})
@@ -661,8 +714,8 @@ func TestLane_KeepsBatchesToTheirBytes(t *testing.T) {
 		time.Sleep(time.Second)
 		require.Len(t, s.received(), 20)
 		requireKeyOrder(t, s.received())
-		require.Greater(t, len(s.requests), 5)
-		require.Less(t, len(s.requests), 20)
+		require.Greater(t, len(s.sent()), 5)
+		require.Less(t, len(s.sent()), 20)
 		b.stop(t)
 	})
 }
@@ -678,7 +731,7 @@ func TestLane_RejectedBatchLeavesADeadLetterForEachEvent(t *testing.T) {
 		b.send("a1", "a2", "b1", "-1", "-2")
 		time.Sleep(time.Minute)
 		require.Equal(t, 5, b.parker.count(Dead))
-		require.Equal(t, 3, len(s.requests))
+		require.Equal(t, 3, len(s.sent()))
 		b.stop(t)
 	})
 }
@@ -704,11 +757,17 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 	restarts := rapid.IntRange(0, 2).Draw(rt, "restarts")
 	conc := rapid.IntRange(1, 5).Draw(rt, "concurrency")
 	batch := rapid.SampledFrom([]int{1, 1, 4}).Draw(rt, "batch")
+	operator := rapid.SampledFrom([]int{0, 0, 15}).Draw(rt, "percent operator")
+	var dice sync.Mutex // thrown by sender, table and test
 	rnd := seed
-	roll := func(percent int) bool {
+	throw := func() int {
+		dice.Lock()
+		defer dice.Unlock()
 		rnd = rnd*6364136223846793005 + 1442695040888963407
-		return int(rnd>>33)%100 < percent
+		return int(rnd >> 33)
 	}
+	roll := func(percent int) bool { return throw()%100 < percent }
+	var mended atomic.Bool // the table
 	var fault string
 	synctest.Test(t, func(t *testing.T) {
 		ft := &faults{}
@@ -718,7 +777,7 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 			inBatches(ep, batch)
 		}
 		parker := &memoryParker{slow: slow, fail: func() error {
-			if roll(tableBadness) {
+			if !mended.Load() && roll(tableBadness) {
 				return errors.New("table fault")
 			}
 			return nil
@@ -734,7 +793,7 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 				d = 9 * time.Second
 			}
 			if attempt < 4 && roll(badness) {
-				return bad[int(rnd>>40)%len(bad)], d
+				return bad[throw()%len(bad)], d
 			}
 			return delivered, d
 		}
@@ -744,7 +803,7 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 			s.keyOf = func(string) string { return "" }
 		}
 		b := startLane(ft, ep, parker, s, EndpointState{})
-		var ids []string
+		var ids, discarded []string
 		per := max(1, n/(restarts+1))
 		for i := range n {
 			id := fmt.Sprintf("%c%03d", 'a'+int(seed>>8+uint64(i)*7)%keys, i)
@@ -753,6 +812,14 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 			b.send(id)
 			if gap > 0 && roll(50) {
 				time.Sleep(gap)
+			}
+			if roll(operator) {
+				if roll(50) {
+					parker.retry()
+				} else {
+					discarded = append(discarded, parker.discard()...)
+				}
+				b.Notify("e", EndpointState{})
 			}
 			if restarts > 0 && i%per == per-1 {
 				restarts--
@@ -764,15 +831,16 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 				b.places = last
 			}
 		}
-		tableBadness = 0
+		mended.Store(true)
 		time.Sleep(40 * time.Second)
 		if b.acct.left() > 0 && badness == 0 {
 			ft.Errorf("%d events hold the slot", b.acct.left())
 		}
 		time.Sleep(6 * time.Hour)
 		got := s.received()
-		if len(got)+parker.count(Dead) < len(ids) {
-			ft.Errorf("lost: %d of %d received, %d dead, %d waiting", len(got), len(ids), parker.count(Dead), parker.count(Waiting))
+		given := slices.DeleteFunc(discarded, func(id string) bool { return slices.Contains(got, id) }) // it was in the air
+		if len(got)+parker.count(Dead)+len(given) < len(ids) {
+			ft.Errorf("lost: %d of %d received, %d dead, %d waiting, %d discarded", len(got), len(ids), parker.count(Dead), parker.count(Waiting), len(given))
 		}
 		if parker.count(Waiting) > 0 {
 			ft.Errorf("%d left waiting", parker.count(Waiting))

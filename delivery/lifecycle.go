@@ -39,7 +39,7 @@ func (l *lane) notify(state EndpointState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pauseAs(state.Gone, state.Paused)
-	l.table.more = true
+	l.table.more, l.table.review = true, true
 	now := time.Now()
 	l.arm(now)
 	l.kick(now)

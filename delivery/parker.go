@@ -59,6 +59,10 @@ type Parker interface {
 	// with a Due holds back the later ones of its key until it is due; a dead one no longer does.
 	Settle(ctx context.Context, endpoint string, delivered []int64, changed []Parked) error
 
+	// Review returns those of the deliveries that are still there and waiting, of each its ID, Attempts and Since alone: the
+	// lane has read them before somebody else discarded some, or gave others their attempts back.
+	Review(ctx context.Context, endpoint string, ids []int64) ([]Parked, error)
+
 	// Reorder puts the waiting deliveries of an endpoint under the Lane keys of its order setting, where they were parked
 	// under another. The lane calls it before it looks at them.
 	Reorder(ctx context.Context, endpoint string, order mapping.Order) error

@@ -38,6 +38,7 @@ type tableWork struct {
 	more      bool // the table may hold deliveries that may be attempted and are not in memory
 	exhausted bool // Next returned all there was, and nothing was parked since
 	check     bool // Backlog is to be asked
+	review    bool // somebody else has changed rows, of which some may be in memory
 	dueAt     time.Time
 	running   bool
 	failures  int // of the table, in a row
@@ -83,7 +84,7 @@ func (t *tableWork) pending() bool {
 // kickTable starts tend if it has work.
 func (l *lane) kickTable(now time.Time) {
 	t := &l.table
-	if t.running || !(t.pending() || l.wantsCheck() || l.wantsMore(now)) {
+	if t.running || !(t.pending() || l.wantsCheck() || l.wantsReview() || l.wantsMore(now)) {
 		return
 	}
 	t.running = true
@@ -125,6 +126,8 @@ func (l *lane) tend() {
 			}
 		case l.table.pending():
 			err = l.save()
+		case l.wantsReview():
+			err = l.review()
 		case l.wantsMore(now):
 			err = l.fetch()
 		default:

@@ -64,13 +64,14 @@ WHERE `+matchSQL+` AND d.id > $8 ORDER BY d.id LIMIT $9::bigint`, append(f.args(
 }
 
 // Retry makes the deliveries that match due now, with all their attempts before them: the dead ones wait again, in their place
-// in the order of their key, and what waits for a later time does not. It returns how many there were.
+// in the order of their key, and what waits for a later time does not, be it in the memory of a running relay. It returns how many there were.
 func (s *Store) Retry(ctx context.Context, f Filter) (int64, error) {
 	n, err := s.inChunks(ctx, f, `
-UPDATE {{schema}}.delivery d SET state = 'waiting', attempts = 0, due = NULL, since = now(), turn = nextval('{{schema}}.turn'),
+UPDATE {{schema}}.delivery d SET state = 'waiting', attempts = 0, due = NULL, since = now(),
+  turn = CASE WHEN d.state = 'dead' OR d.due IS NOT NULL THEN nextval('{{schema}}.turn') ELSE d.turn END,
   blocked = d.blocked OR d.state = 'dead' AND d.queue IS NOT NULL
 FROM (SELECT d.id FROM {{schema}}.delivery d WHERE `+matchSQL+` AND d.id > $8
-      AND (d.state = 'dead' OR d.due IS NOT NULL) ORDER BY d.id LIMIT $9) m
+      AND (d.state = 'dead' OR d.due IS NOT NULL OR d.attempts > 0) ORDER BY d.id LIMIT $9) m
 WHERE d.id = m.id RETURNING d.id, d.queue`)
 	if err != nil {
 		return n, fmt.Errorf("retry parked deliveries: %w", err)

@@ -72,6 +72,37 @@ func TestRetryAndDiscard_DoWhatTheFilterSays(t *testing.T) {
 	}
 }
 
+func TestRetry_OfWhatARelayHasInMemoryIsFoundByReviewAndKeepsItsTurn(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	ctx := t.Context()
+	park(t, s, items(1, 3, "k")...)
+	_, rows := next(t, s, nil, 10)
+	tried := rows[0]
+	tried.Attempts = 4 // and its next is in the relay's memory
+	require.NoError(t, s.Settle(ctx, "a", nil, []delivery.Parked{tried}))
+	ids := []int64{rows[0].ID, rows[1].ID, rows[2].ID}
+	n, err := s.Retry(ctx, Filter{})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+	_, err = s.Discard(ctx, Filter{IDs: ids[1:2]})
+	require.NoError(t, err)
+
+	found, err := s.Review(ctx, "a", ids)
+	require.NoError(t, err)
+	require.Len(t, found, 2)
+	for _, f := range found {
+		require.Zero(t, f.Attempts)
+		require.NotEqual(t, ids[1], f.ID)
+		if f.ID == ids[0] {
+			require.WithinDuration(t, time.Now(), f.Since, time.Minute)
+		}
+	}
+	again := New(s.pool, "relay", s.logger) // a relay that has nothing in memory
+	names, _ := next(t, again, nil, 10)
+	require.Equal(t, []string{"event-1", "event-3"}, names)
+}
+
 func TestListen_HearsCommands(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
