@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,8 +60,9 @@ func TestSecretsAreNowhereToBeSeen(t *testing.T) {
 	for range 3 {
 		r.Insert("order.created", `{"card": "`+secretMark+`-payload"}`, "")
 	}
-	r.eventually(func() bool { // one attempt of each at least, and dead letters
-		return strings.Count(r.get("/metrics"), "relay_attempts_total{") >= len(failing)*3 && len(r.deadLetters()) >= 3
+	r.eventually(func() bool { // one attempt of each at least, a breaker that opened, and dead letters
+		dead := slices.ContainsFunc(r.deadLetters(), func(d deadLetter) bool { return strings.Contains(d.LastError, "answered 400") })
+		return dead && strings.Count(r.get("/metrics"), "relay_attempts_total{") >= len(failing)*3 && strings.Contains(r.Log(), "answered 500")
 	}, "every endpoint was tried")
 	r.Write("relay.yaml", []byte(strings.Replace(withPassword, "whsec_sesame", "whsec_!sesame", 1))) // a secret that is none
 	r.eventually(func() bool { return strings.Contains(r.Log(), "configuration not reloaded") }, "the bad secret is refused")
