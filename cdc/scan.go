@@ -14,8 +14,9 @@ import (
 
 // Range is which rows Scan reads, by their time column. A zero bound is none.
 type Range struct {
-	Since time.Time // inclusive
-	Until time.Time // exclusive
+	Since  time.Time // inclusive
+	Until  time.Time // exclusive
+	Newest int       // at most so many of each table, the newest; 0: all
 }
 
 // Scan hands over the rows that are in the outbox tables now, oldest first by their time column and then by id, in the form
@@ -117,7 +118,12 @@ func (s *scan) columns(ctx context.Context, pub string, t *Table) ([]Column, err
 // statement returns the declaration of a table's cursor. Its first column is the time, to merge the tables by.
 func (s *scan) statement(ctx context.Context, pub string, t *SourceTable, at *catalogTable, c *scanCursor, r Range) (string, error) {
 	when, err := timeColumn(t, at)
-	if err != nil {
+	by := quoteIdent(when)
+	moment := "extract(epoch FROM " + by + ")"
+	switch {
+	case err != nil && r.Newest > 0 && r.Since.IsZero() && r.Until.IsZero():
+		by, moment = "-age(xmin)", "(-age(xmin))" // by transaction, which tells about the newest well enough
+	case err != nil:
 		return "", err
 	}
 	id := t.column(parts[0])
@@ -129,12 +135,12 @@ func (s *scan) statement(ctx context.Context, pub string, t *SourceTable, at *ca
 	if err != nil {
 		return "", fmt.Errorf("look up the filters of publication %s: %w", pub, err)
 	}
-	conditions := []string{quoteIdent(when) + " IS NOT NULL"}
+	conditions := []string{by + " IS NOT NULL"}
 	if !r.Since.IsZero() {
-		conditions = append(conditions, quoteIdent(when)+" >= "+timeLiteral(r.Since))
+		conditions = append(conditions, by+" >= "+timeLiteral(r.Since))
 	}
 	if !r.Until.IsZero() {
-		conditions = append(conditions, quoteIdent(when)+" < "+timeLiteral(r.Until))
+		conditions = append(conditions, by+" < "+timeLiteral(r.Until))
 	}
 	if len(filters) == 1 && filters[0][0] != "" {
 		conditions = append(conditions, "("+filters[0][0]+")")
@@ -143,12 +149,18 @@ func (s *scan) statement(ctx context.Context, pub string, t *SourceTable, at *ca
 	if !at.partitioned() {
 		from = "ONLY " + from // the rows of a table that inherits from it come under that one's name
 	}
-	outputs := []string{"extract(epoch FROM " + quoteIdent(when) + ")::float8"}
+	outputs := []string{moment + "::float8"}
 	for _, column := range c.table.Columns {
 		outputs = append(outputs, quoteIdent(column.Name))
 	}
-	return fmt.Sprintf("DECLARE %s NO SCROLL CURSOR FOR SELECT %s FROM %s WHERE %s ORDER BY %s, %s", c.name,
-		strings.Join(outputs, ", "), from, strings.Join(conditions, " AND "), quoteIdent(when), quoteIdent(id)), nil
+	selected := fmt.Sprintf("SELECT %s FROM %s WHERE %s", strings.Join(outputs, ", "), from, strings.Join(conditions, " AND "))
+	if r.Newest > 0 { // the output columns by their place: their names may be any
+		selected = fmt.Sprintf("SELECT * FROM (%s ORDER BY %s DESC, %s DESC LIMIT %d) AS newest ORDER BY 1, %d",
+			selected, by, quoteIdent(id), r.Newest, c.table.Column(id)+2)
+	} else {
+		selected += fmt.Sprintf(" ORDER BY %s, %s", by, quoteIdent(id))
+	}
+	return fmt.Sprintf("DECLARE %s NO SCROLL CURSOR FOR %s", c.name, selected), nil
 }
 
 // timeColumn returns the name of the column that the rows are read by.

@@ -155,3 +155,14 @@ func TestScan_NamesWhatIsInTheWayWithItsRemedy(t *testing.T) {
 		}
 	}
 }
+
+func TestScan_OfTheNewestEndsWithTheNewest(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	s.exec(`INSERT INTO outbox (type, key, payload, created_at) SELECT 't', g::text, '{}', '2026-03-01Z'::timestamptz + g * interval '1 s' FROM generate_series(1, 100) g`)
+	require.Equal(t, []string{"98", "99", "100"}, column(t, s.scan(cdc.Range{Newest: 3}), "key"))
+	require.Len(t, s.scan(cdc.Range{Newest: 1000}), 100)
+	s.exec(`ALTER TABLE outbox DROP created_at`)
+	s.exec(`INSERT INTO outbox (type, key, payload) VALUES ('t', 'last', '{}')`)
+	require.Equal(t, "last", column(t, s.scan(cdc.Range{Newest: 2}), "key")[1])
+}

@@ -104,23 +104,15 @@ func (l *lane) token() bool {
 
 // attempt renders and sends. It holds no lock.
 func (l *lane) attempt(ctx context.Context, f *flight) Outcome {
-	ev := f.it.event
 	var req Request
 	var err error
-	switch {
-	case f.batch != nil:
+	if f.batch != nil {
 		req.Body, req.ID, err = f.ep.RenderBatch(f.batch.events())
-	case f.ep.Format == mapping.FormatCloudEventsBatch:
-		req.Body, req.ID, err = f.ep.RenderBatch([]*mapping.Event{ev})
-	default:
-		req.ID = ev.ID
-		req.Body, err = f.ep.Render(ev)
+	} else {
+		req, err = NewRequest(f.ep, f.it.event)
 	}
 	if err != nil {
 		return Outcome{Verdict: Invalid, Reason: ReasonInvalid, Err: err.Error()}
-	}
-	if ev.Headers != nil && f.batch == nil {
-		req.Traceparent, req.Tracestate = ev.Traceparent()
 	}
 	out := f.sender.Send(ctx, &req)
 	if out.Verdict == Delivered {

@@ -34,10 +34,20 @@ func messageEvent(row *cdc.Row) *Event {
 // readMessage fills the event and returns what is wrong. Names of keys count letter by letter, unlike in encoding/json's
 // structs, and the payload's bytes stay as they are.
 func (ev *Event) readMessage(content []byte) string {
-	var m map[string]json.RawMessage
-	if !utf8.Valid(content) || json.Unmarshal(content, &m) != nil || m == nil {
+	m, ok := messageObject(content)
+	if !ok {
 		return "is not a JSON object"
 	}
+	return ev.setMessage(m)
+}
+
+func messageObject(content []byte) (map[string]json.RawMessage, bool) {
+	var m map[string]json.RawMessage
+	ok := utf8.Valid(content) && json.Unmarshal(content, &m) == nil && m != nil
+	return m, ok
+}
+
+func (ev *Event) setMessage(m map[string]json.RawMessage) string {
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		if !slices.Contains(messageKeys, name) {
 			return "has an unknown key " + quoted(name)

@@ -82,11 +82,7 @@ func (r *Router) Route(ev *Event) []Target {
 	r.targets = r.targets[:0]
 	act := activation{ev: ev}
 	for _, ep := range r.index.find(ev.Type) {
-		if ep.Where == nil || ev.Problem != "" {
-			r.targets = append(r.targets, Target{Endpoint: ep})
-			continue
-		}
-		if ok, err := ep.Where.match(&act); ok || err != nil {
+		if ok, err := ep.wants(&act); ok || err != nil {
 			r.targets = append(r.targets, Target{Endpoint: ep, Err: err})
 		}
 	}
@@ -95,11 +91,26 @@ func (r *Router) Route(ev *Event) []Target {
 
 // Match reports whether the event is for the endpoint. An error is that of its where expression.
 func (e *Endpoint) Match(ev *Event) (bool, error) {
-	if !slices.ContainsFunc(e.Events, func(p Pattern) bool { return p.Match(ev.Type) }) {
+	if _, ok := e.subscribed(ev.Type); !ok {
 		return false, nil
 	}
-	if e.Where == nil || ev.Problem != "" {
+	return e.wants(&activation{ev: ev})
+}
+
+// subscribed returns the first of the endpoint's patterns that matches the type.
+func (e *Endpoint) subscribed(typ string) (Pattern, bool) {
+	i := slices.IndexFunc(e.Events, func(p Pattern) bool { return p.Match(typ) })
+	if i < 0 {
+		return "", false
+	}
+	return e.Events[i], true
+}
+
+// wants reports whether an event of a type that the endpoint is subscribed to is for it. A malformed event is: as a dead
+// letter it shows itself to whoever was meant to get it.
+func (e *Endpoint) wants(act *activation) (bool, error) {
+	if e.Where == nil || act.ev.Problem != "" {
 		return true, nil
 	}
-	return e.Where.match(&activation{ev: ev})
+	return e.Where.match(act)
 }

@@ -168,10 +168,13 @@ func (r *statusReport) screen(width int, now time.Time) []paintedLine {
 }
 
 func (r *statusReport) sourceWords(now time.Time) []string {
-	words := []string{"slot  ", r.Source.Slot + ",", formatBytes(r.Source.LagBytes) + " behind"}
+	words := []string{"slot  ", r.Source.Slot}
 	add := func(word string) {
 		words[len(words)-1] += ","
 		words = append(words, word)
+	}
+	if r.Running || r.Source.Retained != nil { // else the database does not tell
+		add(formatBytes(r.Source.LagBytes) + " behind")
 	}
 	if w := r.Source.Retained; w != nil && r.Running {
 		add("keeps " + formatBytes(*w) + " of WAL")
@@ -220,7 +223,7 @@ func (e *endpointStatus) words(width int, now time.Time) []string {
 	if e.State == "down" && e.OpenUntil.After(now) {
 		words = append(words, "tried again in "+since(now, e.OpenUntil)+",")
 	}
-	if e.State != "stopped" {
+	if e.State != "stopped" && (e.Paused == "" || e.Delivered > 0) {
 		words = append(words, fmt.Sprintf("%d delivered,", e.Delivered))
 	}
 	add(int64(e.InFlight), "in flight")
