@@ -122,9 +122,18 @@ func ReadTruth(ctx context.Context, url string) (*Truth, error) {
 	return t, err
 }
 
+// when tells of an event that came, or did not.
+func when(j *journal) string {
+	if j == nil {
+		return ", which never came"
+	}
+	return fmt.Sprintf(", which first came at %s, and was last taken at %s", j.came.Format(stamp), j.at.Format(stamp))
+}
+
 // journal is what happened to one event at one endpoint.
 type journal struct {
 	arrived  int64     // first
+	came     time.Time // first
 	answered int64     // first 2xx; 0: none
 	at       time.Time // of the last 2xx
 }
@@ -182,7 +191,7 @@ func (t *Truth) enter(s *Subscription, r Receipt, journals map[ID]*journal, brok
 	}
 	j := journals[r.ID]
 	if j == nil {
-		j = &journal{arrived: r.Arrived}
+		j = &journal{arrived: r.Arrived, came: r.At}
 		journals[r.ID] = j
 	}
 	if j.answered != 0 && j.answered < r.Arrived {
@@ -243,7 +252,8 @@ func (t *Truth) ordered(s *Subscription, journals map[ID]*journal, f *findings) 
 		j := journals[id]
 		if j != nil {
 			if before := keys[row.Key]; before.answered > j.arrived {
-				f.add("endpoint %s got event %s of key %s before it took the earlier %s", s.Name, id, row.Key, before.id)
+				f.add("endpoint %s got event %s of key %s at %s, before it took the earlier %s%s",
+					s.Name, id, row.Key, j.came.Format(stamp), before.id, when(journals[before.id]))
 			}
 		}
 		switch {

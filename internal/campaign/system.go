@@ -29,7 +29,8 @@ type System struct {
 	Retry  string // retry and breaker, in defaults
 	Extra  string // YAML appended to defaults
 	Relay  *Process
-	Log    io.Writer // receives the relays' logs; nil: they are kept for errors
+	relays []*Process // all there were
+	Log    io.Writer  // receives the relays' logs; nil: they are kept for errors
 	Limits time.Duration
 
 	t     testing.TB
@@ -195,6 +196,7 @@ func (s *System) Spawn(env ...string) *Process {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(p.Kill)
+	s.relays = append(s.relays, p)
 	return p
 }
 
@@ -364,7 +366,9 @@ func (s *System) Verdict() map[string]Summary {
 		for _, b := range s.broken {
 			s.t.Logf("broken %s to %s: %s", b.From.Format(stamp), b.To.Format(stamp), b.What)
 		}
-		s.t.Logf("the end of the relay's log:\n%s", tail(s.Relay.Log()))
+		for _, p := range s.relays {
+			s.t.Logf("the end of a relay's log:\n%s", tail(p.Log()))
+		}
 	}
 	return sums
 }
