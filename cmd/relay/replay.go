@@ -92,8 +92,11 @@ func (r *replay) run(ctx context.Context, c *console, cfg *mapping.Config, store
 	if c.json {
 		return c.printJSON(done)
 	}
-	c.printf("queued %s for %s, skipped %s it is not subscribed to or you did not ask for\n",
-		count(int(done.Queued), "delivery", "deliveries"), r.endpoint, count(int(done.Skipped), "row", "rows"))
+	c.printf("queued %s for %s", count(int(done.Queued), "delivery", "deliveries"), r.endpoint)
+	if done.Skipped > 0 {
+		c.printf(", skipped %s, not of --type or not what it is subscribed to", count(int(done.Skipped), "row", "rows"))
+	}
+	c.printf("\n")
 	if done.Failed > 0 {
 		c.note("%s cannot be sent; the first: %s\n", count(int(done.Failed), "row", "rows"), done.Reason)
 	}
