@@ -33,9 +33,12 @@ var (
 	topFolders = []string{"cdc", "mapping", "delivery", "cmd", "internal", "examples", "docs", ".golangci.yml", ".ci"}
 )
 
+// docs are the texts whose YAML, links and paths are checked.
+var docs = []string{"README.md", "ARCHITECTURE.md", webhooksDoc, "examples/receivers/README.md"}
+
 func TestEveryYAMLInTheDocsLoads(t *testing.T) {
 	t.Parallel()
-	for _, doc := range []string{"README.md", "ARCHITECTURE.md"} {
+	for _, doc := range docs {
 		for i, block := range yamlBlock.FindAllStringSubmatch(readDoc(t, doc), -1) {
 			_, err := mapping.Parse(doc, []byte(block[1]), func(string) (string, bool) { return "", false })
 			require.NoError(t, err, "%s, block %d", doc, i+1)
@@ -47,10 +50,10 @@ func TestEveryYAMLInTheDocsLoads(t *testing.T) {
 func TestEveryPathInTheDocsExists(t *testing.T) {
 	t.Parallel()
 	checked := 0
-	for _, doc := range []string{"README.md", "ARCHITECTURE.md"} {
+	for _, doc := range docs {
 		text := readDoc(t, doc)
 		for _, link := range mdLink.FindAllStringSubmatch(text, -1) {
-			require.FileExists(t, filepath.Join(repository, link[1]), doc)
+			require.FileExists(t, filepath.Join(repository, filepath.Dir(doc), link[1]), doc)
 		}
 		for _, span := range codeSpan.FindAllStringSubmatch(text, -1) {
 			if !isPath(span[1]) {
