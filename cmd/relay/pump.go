@@ -2,6 +2,7 @@ package main
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -16,6 +17,7 @@ import (
 type pump struct {
 	dispatcher *delivery.Dispatcher
 	rows       *prometheus.CounterVec
+	seen       atomic.Int64 // rows of configured tables, and messages
 
 	mu     sync.Mutex // held for each row, and by a reload
 	router *mapping.Router
@@ -44,6 +46,7 @@ func (p *pump) Row(row *cdc.Row) error {
 		return nil
 	}
 	failpoint.Hit("read")
+	p.seen.Add(1)
 	p.count(ev.Table)
 	p.dispatcher.Dispatch(ev, p.router.Route(ev), row.Size(), row.Tx)
 	return nil

@@ -158,6 +158,7 @@ func (t *tenure) run(ctx context.Context) error {
 	var helpers sync.WaitGroup
 	helpers.Go(func() { t.savePositions(background) })
 	helpers.Go(func() { t.listen(background) })
+	helpers.Go(func() { t.retain(background) })
 	streaming, endStream := context.WithCancel(context.Background())
 	streamed := make(chan error, 1) // 1: the stream ends whether or not anyone waits
 	go func() { streamed <- t.stream.Run(streaming) }()

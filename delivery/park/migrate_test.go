@@ -41,18 +41,19 @@ func TestMigrate_MayRunInManyRelaysAtOnce(t *testing.T) {
 func TestMigrate_GoesOnAfterACrashBetweenSteps(t *testing.T) {
 	t.Parallel()
 	s := bare(t, pgtest.Database(t))
-	broken := migration{2, "broken", "CREATE TABLE {{schema}}.half (); SELECT 1/0;"}
-	done, err := s.migrate(t.Context(), []migration{migrations()[0], broken})
-	require.ErrorContains(t, err, "version 2 (broken)")
-	require.Len(t, done, 1)
-	whole := migration{2, "whole", "CREATE TABLE {{schema}}.half ();"}
-	done, err = s.migrate(t.Context(), []migration{migrations()[0], whole})
+	n := len(migrations()) + 1
+	broken := migration{n, "broken", "CREATE TABLE {{schema}}.half (); SELECT 1/0;"}
+	done, err := s.migrate(t.Context(), append(migrations(), broken))
+	require.ErrorContains(t, err, fmt.Sprintf("version %d (broken)", n))
+	require.Len(t, done, n-1)
+	whole := migration{n, "whole", "CREATE TABLE {{schema}}.half ();"}
+	done, err = s.migrate(t.Context(), append(migrations(), whole))
 	require.NoError(t, err)
-	require.Equal(t, []string{"schema relay: migrated to version 2 (whole)"}, done)
+	require.Equal(t, []string{fmt.Sprintf("schema relay: migrated to version %d (whole)", n)}, done)
 
 	var newer *NewerError
 	require.ErrorAs(t, s.Migrate(t.Context()), &newer)
-	require.Equal(t, 2, newer.Version)
+	require.Equal(t, n, newer.Version)
 }
 
 func TestMigrationSQL_IsWhatMigrateDoes(t *testing.T) {
