@@ -154,7 +154,8 @@ type value struct {
 	d      *decoder
 	node   *yaml.Node
 	path   string
-	secret bool // its text must never be printed
+	secret bool    // its text must never be printed
+	about  *Schema // set: there is no file, and what the value may be is described here; see JSONSchema
 }
 
 // fields is what a mapping may hold, and what takes each.
@@ -219,6 +220,10 @@ func (v value) isNull() bool { return v.node.Kind == yaml.ScalarNode && v.node.S
 
 // mapping hands each entry to its field. A section whose keys are all commented out is an empty one.
 func (v value) mapping(what string, f fields) {
+	if v.about != nil {
+		v.describeObject(what, f)
+		return
+	}
 	known := slices.Sorted(maps.Keys(f))
 	for _, e := range v.entries("a mapping of " + what) {
 		if take, ok := f[e.key.Value]; ok {
@@ -232,6 +237,9 @@ func (v value) mapping(what string, f fields) {
 // entries returns a mapping's entries in the order of the file, with merge keys (<<) resolved as YAML 1.1 has it: a key
 // of the mapping itself goes before a merged one.
 func (v value) entries(expected string) []entry {
+	if v.about != nil {
+		return v.describeEntries(expected)
+	}
 	if v.isNull() {
 		return nil
 	}
@@ -304,6 +312,9 @@ func (v value) merge(from *yaml.Node, list []entry, first map[string]*yaml.Node,
 
 // list returns the elements of a sequence.
 func (v value) list(expected string) ([]value, bool) {
+	if v.about != nil {
+		return v.describeList(expected), true
+	}
 	if v.node.Kind != yaml.SequenceNode {
 		v.failFound(expected)
 		return nil, false

@@ -77,7 +77,7 @@ func (c *Config) fixed() [][2]string {
 }
 
 func (d *decoder) config(root value, cfg *Config) {
-	endpoints := d.root // stands for: not given
+	var endpoints value
 	if root.node.Kind != yaml.MappingNode {
 		root.failFound("a mapping of source, endpoints and so on")
 		return
@@ -85,17 +85,17 @@ func (d *decoder) config(root value, cfg *Config) {
 	root.mapping("sections", fields{
 		"source":           func(v value) { v.source(&cfg.Source) },
 		"defaults":         func(v value) { v.endpoint(d.defaults, true) },
-		"endpoints":        func(v value) { endpoints = v.node },
+		"endpoints":        func(v value) { endpoints = v },
 		"admin":            func(v value) { v.admin(&cfg.Admin) },
 		"log":              func(v value) { v.log(&cfg.Log) },
 		"shutdown_timeout": func(v value) { v.durationAbove(&cfg.ShutdownTimeout, 0) },
 	})
-	if endpoints == d.root {
+	if endpoints.node == nil {
 		root.fail("found no endpoint, expected at least one under endpoints")
 		return
 	}
 	// Last, whatever the order of the file: each endpoint starts as a copy of the defaults.
-	cfg.Endpoints = value{d: d, node: endpoints, path: "endpoints"}.endpoints()
+	cfg.Endpoints = endpoints.endpoints()
 }
 
 const (

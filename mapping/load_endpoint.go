@@ -15,6 +15,7 @@ import (
 var endpointName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,63}$`)
 
 func (v value) endpoints() []*Endpoint {
+	v.about.names(endpointName)
 	entries := v.entries("a mapping of endpoint names")
 	if v.isNull() || v.node.Kind == yaml.MappingNode && len(v.node.Content) == 0 {
 		v.fail("found no endpoint, expected at least one")
@@ -45,6 +46,10 @@ func (v value) endpoint(e *Endpoint, defaults bool) {
 	f := e.fields()
 	if defaults {
 		for _, own := range []string{"url", "events"} {
+			if v.about != nil {
+				delete(f, own)
+				continue
+			}
 			f[own] = func(v value) { v.fail("belongs to each endpoint, expected no %s in defaults", own) }
 		}
 	}
@@ -56,6 +61,7 @@ func (v value) endpoint(e *Endpoint, defaults bool) {
 	if defaults {
 		return
 	}
+	v.about.require("url")
 	if !hasURL && (v.node.Kind == yaml.MappingNode || v.isNull()) {
 		v.fail("found no url, expected url: https://…")
 	}
@@ -188,6 +194,7 @@ func (v value) retry(r *Retry) {
 }
 
 func (v value) delays(to *[]time.Duration) {
+	v.about.durations(*to)
 	items, ok := v.list("a list of durations, as in [500ms, 5s, 1m]")
 	if !ok {
 		return

@@ -168,6 +168,7 @@ func (v value) tls(t *TLS) {
 		"cert_file": func(v value) { t.cert = v.pem(&t.CertFile) },
 		"key_file":  func(v value) { t.key = v.pem(&t.KeyFile) },
 		"server_name": func(v value) {
+			v.about.orNull()
 			if !v.isNull() {
 				v.nonEmpty(&t.ServerName, "a host name")
 			}
@@ -188,6 +189,7 @@ func (v value) tls(t *TLS) {
 // pem stores a path and returns the file's content, nil after an error. A key alone, as in {ca_file, cert_file}, is one
 // that is not given.
 func (v value) pem(path *string) []byte {
+	v.about.orNull()
 	if v.isNull() || !v.nonEmpty(path, "a path") {
 		return nil
 	}
@@ -203,6 +205,10 @@ func (v value) pem(path *string) []byte {
 func (v value) network(to *Network) {
 	const expected = "any, public or a list of CIDRs such as 10.0.0.0/8"
 	*to = Network{}
+	if v.about != nil {
+		v.describeNetwork(expected)
+		return
+	}
 	if v.node.Kind == yaml.SequenceNode {
 		items, _ := v.list("")
 		if len(items) == 0 {

@@ -113,6 +113,7 @@ func (v value) table() Table {
 		"columns":   func(v value) { v.columns(&t.Columns) },
 		"retention": func(v value) { v.duration(&t.Retention, 0) },
 	})
+	v.about.require("name")
 	if !named && (v.node.Kind == yaml.MappingNode || v.isNull()) {
 		v.fail("found no name, expected name: schema.table")
 	}

@@ -13,6 +13,10 @@ import (
 // text returns the scalar's text, expanded, if its YAML type is one of the tags. Text with an expansion in it is of
 // every type: ${WORKERS:-16} is a number. It reports what else it finds.
 func (v value) text(expected string, tags ...string) (string, bool) {
+	if v.about != nil {
+		v.about.scalar(expected, tags)
+		return "", false
+	}
 	if v.node.Kind != yaml.ScalarNode {
 		v.failFound(expected)
 		return "", false
@@ -43,6 +47,7 @@ func (v value) str(expected string) (string, bool) {
 
 // nonEmpty stores a string that may not be empty.
 func (v value) nonEmpty(to *string, expected string) bool {
+	v.about.nonEmpty(*to)
 	s, ok := v.str(expected)
 	if ok && s == "" {
 		v.fail("found an empty value, expected %s", expected)
@@ -57,6 +62,7 @@ func (v value) nonEmpty(to *string, expected string) bool {
 // integer stores a whole number of at least least.
 func (v value) integer(to *int, least int) {
 	expected := "a whole number of at least " + strconv.Itoa(least)
+	v.about.integer(*to, least)
 	s, ok := v.text(expected, "!!int")
 	if !ok {
 		return
@@ -71,6 +77,7 @@ func (v value) integer(to *int, least int) {
 
 // float stores a number that ok accepts.
 func (v value) float(to *float64, expected string, accept func(float64) bool) {
+	v.about.standard(*to)
 	s, ok := v.text(expected, "!!int", "!!float")
 	if !ok {
 		return
@@ -84,6 +91,7 @@ func (v value) float(to *float64, expected string, accept func(float64) bool) {
 }
 
 func (v value) boolean(to *bool) {
+	v.about.standard(*to)
 	s, ok := v.text("true or false", "!!bool")
 	switch {
 	case !ok:
@@ -99,6 +107,7 @@ func (v value) boolean(to *bool) {
 // duration stores a Go duration of at least least.
 func (v value) duration(to *time.Duration, least time.Duration) {
 	expected := "a duration such as 15s"
+	v.about.duration(*to)
 	s, ok := v.text(expected, "!!str", "!!int")
 	if !ok {
 		return
@@ -119,6 +128,7 @@ func (v value) duration(to *time.Duration, least time.Duration) {
 // durationAbove stores a Go duration longer than limit.
 func (v value) durationAbove(to *time.Duration, limit time.Duration) {
 	was, n := *to, len(v.d.errs)
+	v.about.duration(was)
 	*to = limit
 	v.duration(to, limit)
 	if *to <= limit && len(v.d.errs) == n {
@@ -147,6 +157,7 @@ var byteUnits = []struct {
 // size stores a number of bytes of at least 1.
 func (v value) size(to *int64) {
 	expected := "a size such as 64MiB"
+	v.about.size(*to)
 	s, ok := v.text(expected, "!!str", "!!int")
 	if !ok {
 		return
@@ -170,6 +181,7 @@ func (v value) size(to *int64) {
 func (v value) enum(to *string, words ...string) {
 	last := len(words) - 1
 	expected := strings.Join(words[:last], ", ") + " or " + words[last]
+	v.about.enum(*to, words)
 	s, ok := v.str(expected)
 	switch {
 	case !ok:

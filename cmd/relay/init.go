@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -12,31 +14,45 @@ import (
 )
 
 func newInitCommand(c *console) *cobra.Command {
-	var force bool
+	var force, schema bool
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Write a commented relay.yaml",
 		Long:  "Writes a relay.yaml that names every key, with its default and what it is for. Edit it, then run: relay check",
 		Example: `  relay init
+  relay init --schema           # and a JSON Schema beside it, with which editors complete and check
   relay init -c deploy/relay.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if err := writeSample(c.config, force); err != nil {
+			text := mapping.Sample
+			if schema {
+				text = append([]byte(schemaLine), text...)
+			}
+			if err := writeSample(c.config, text, force); err != nil {
 				return err
 			}
+			done := map[string]string{"written": c.config}
+			if schema {
+				done["schema"] = filepath.Join(filepath.Dir(c.config), schemaFile)
+				if err := writeSchema(done["schema"]); err != nil {
+					return err
+				}
+				c.note("wrote %s\n", done["schema"])
+			}
 			if c.json {
-				return c.printJSON(map[string]string{"written": c.config})
+				return c.printJSON(done)
 			}
 			c.printf("wrote %s\nnext: edit its source.url and endpoints, then: relay check\n", c.config)
 			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "overwrite the file if it exists")
+	cmd.Flags().BoolVar(&schema, "schema", false, "also write "+schemaFile+" beside it, for editors")
 	return cmd
 }
 
 // writeSample writes the sample configuration. It is readable by its owner alone, as people put secrets into it.
-func writeSample(path string, force bool) error {
+func writeSample(path string, text []byte, force bool) error {
 	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	if force {
 		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
@@ -48,9 +64,21 @@ func writeSample(path string, force bool) error {
 	if err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	_, err = f.Write(mapping.Sample)
+	_, err = f.Write(text)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
+	}
+	return nil
+}
+
+// writeSchema writes the JSON Schema, over one of an earlier version.
+func writeSchema(path string) error {
+	var text bytes.Buffer
+	if err := (&console{out: &text}).printJSON(mapping.JSONSchema()); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, text.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("write the schema: %w", err)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func addCommands(root *cobra.Command, c *console) {
 		}
 	}
 	add(groupRun, newRunCommand(c))
-	add(groupSetUp, newInitCommand(c), newSecretCommand(c), newCheckCommand(c), newSetupCommand(c), newTeardownCommand(c))
+	add(groupSetUp, newInitCommand(c), newSchemaCommand(c), newSecretCommand(c), newCheckCommand(c), newSetupCommand(c), newTeardownCommand(c))
 	add(groupOperate, newStatusCommand(c), newExplainCommand(c), newParkedCommand(c), newRetryCommand(c), newDiscardCommand(c), newReplayCommand(c), newPauseCommand(c), newResumeCommand(c))
 	add(groupTry, newDemoCommand(c), newSendCommand(c), newListenCommand(c))
 	root.AddCommand(newVersionCommand(c))
