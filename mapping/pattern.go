@@ -25,3 +25,26 @@ func (p Pattern) Match(typ string) bool {
 	}
 	return false
 }
+
+// Overlaps reports whether some type matches both patterns. It takes time linear in len(p) * len(q).
+func (p Pattern) Overlaps(q Pattern) bool {
+	// next[j] is whether p[i:] and q[j:] overlap, from the end to the beginning of p.
+	next := make([]bool, len(q)+1)
+	now := make([]bool, len(q)+1)
+	for i := len(p); i >= 0; i-- {
+		for j := len(q); j >= 0; j-- {
+			switch {
+			case i == len(p) && j == len(q):
+				now[j] = true
+			case i < len(p) && p[i] == '*':
+				now[j] = next[j] || j < len(q) && now[j+1]
+			case j < len(q) && q[j] == '*':
+				now[j] = now[j+1] || i < len(p) && next[j]
+			default:
+				now[j] = i < len(p) && j < len(q) && p[i] == q[j] && next[j+1]
+			}
+		}
+		now, next = next, now
+	}
+	return next[0]
+}

@@ -50,3 +50,22 @@ func FuzzPattern(f *testing.F) {
 		require.Equal(t, naive(p, typ), mapping.Pattern(p).Match(typ))
 	})
 }
+
+func TestPattern_OverlapsWhereSomeTypeMatchesBoth(t *testing.T) {
+	t.Parallel()
+	for pair, want := range map[[2]string]bool{
+		{"a", "a"}: true, {"a", "b"}: false, {"*", "x"}: true, {"a*", "*b"}: true, {"a*", "b*"}: false,
+		{"order.*", "order.created"}: true, {"order.*", "invoice.*"}: false, {"*.paid", "order.*"}: true, {"a*b*c", "ac"}: false, {"a*", "a"}: true,
+	} {
+		require.Equal(t, want, mapping.Pattern(pair[0]).Overlaps(mapping.Pattern(pair[1])), pair)
+		require.Equal(t, want, mapping.Pattern(pair[1]).Overlaps(mapping.Pattern(pair[0])), pair)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		word := rapid.StringMatching(`[ab*]{0,5}`)
+		p, q := mapping.Pattern(word.Draw(t, "p")), mapping.Pattern(word.Draw(t, "q"))
+		typ := rapid.StringMatching(`[ab]{0,5}`).Draw(t, "type")
+		if p.Match(typ) && q.Match(typ) {
+			require.True(t, p.Overlaps(q))
+		}
+	})
+}

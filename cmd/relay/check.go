@@ -37,7 +37,8 @@ func newCheckCommand(c *console) *cobra.Command {
 		Use:   "check",
 		Short: "Check configuration, database and endpoints, with a remedy for each problem",
 		Long: `Checks relay.yaml, then the database (wal_level, role, slot, tables, columns, publication), then
-each endpoint's name, address and certificate. No event is sent and nothing is changed.
+each endpoint's name, address and certificate. No event is sent and nothing is changed. It also warns of what is legal
+but hardly meant, such as plain http to a public host.
 
 Exit status: 0 nothing is wrong, 1 something is, 2 relay.yaml has errors.`,
 		Example: `  relay check
@@ -59,6 +60,7 @@ Exit status: 0 nothing is wrong, 1 something is, 2 relay.yaml has errors.`,
 // check returns everything there is to say about a configuration that loads.
 func check(ctx context.Context, cfg *mapping.Config, offline bool) []finding {
 	found := []finding{{Level: levelOK, Subject: cfg.File, Problem: count(len(cfg.Endpoints), "endpoint", "endpoints")}}
+	found = append(found, advise(cfg)...)
 	if offline {
 		return found
 	}
