@@ -17,6 +17,12 @@ type Range struct {
 	Since  time.Time // inclusive
 	Until  time.Time // exclusive
 	Newest int       // at most so many of each table, the newest; 0: all
+
+	// Snapshot is one that another connection has exported. The rows are those of the snapshot, and all of them: rows
+	// without a time come last, and tables without a time column are read by transaction.
+	Snapshot string
+
+	Condition string // SQL; empty: none
 }
 
 // Scan hands over the rows that are in the outbox tables now, oldest first by their time column and then by id, in the form
@@ -30,7 +36,11 @@ func Scan(ctx context.Context, src Source, r Range, each func(*Row) error) error
 	}
 	defer closeConn(conn)
 	// With row security off a policy is an error; with it on, rows that the stream sent would be left out silently.
-	began, err := query(ctx, conn, `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off;
+	begin := "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+	if r.Snapshot != "" {
+		begin += "SET TRANSACTION SNAPSHOT " + quoteLiteral(r.Snapshot) + "; "
+	}
+	began, err := query(ctx, conn, begin+`SET LOCAL row_security = off;
 SET LOCAL cursor_tuple_fraction = 1; SELECT floor(extract(epoch FROM now()) * 1000000)::bigint`)
 	if err != nil {
 		return fmt.Errorf("begin to read the outbox: %w", err)
@@ -121,7 +131,9 @@ func (s *scan) statement(ctx context.Context, pub string, t *SourceTable, at *ca
 	by := quoteIdent(when)
 	moment := "extract(epoch FROM " + by + ")"
 	switch {
-	case err != nil && r.Newest > 0 && r.Since.IsZero() && r.Until.IsZero():
+	case err == nil && r.Snapshot != "":
+		moment = "coalesce(" + moment + ", 'Infinity')"
+	case err != nil && (r.Newest > 0 || r.Snapshot != "") && r.Since.IsZero() && r.Until.IsZero():
 		by, moment = "-age(xmin)", "(-age(xmin))" // by transaction, which tells about the newest well enough
 	case err != nil:
 		return "", err
@@ -135,7 +147,10 @@ func (s *scan) statement(ctx context.Context, pub string, t *SourceTable, at *ca
 	if err != nil {
 		return "", fmt.Errorf("look up the filters of publication %s: %w", pub, err)
 	}
-	conditions := []string{by + " IS NOT NULL"}
+	var conditions []string
+	if r.Snapshot == "" {
+		conditions = append(conditions, by+" IS NOT NULL")
+	}
 	if !r.Since.IsZero() {
 		conditions = append(conditions, by+" >= "+timeLiteral(r.Since))
 	}
@@ -145,6 +160,9 @@ func (s *scan) statement(ctx context.Context, pub string, t *SourceTable, at *ca
 	if len(filters) == 1 && filters[0][0] != "" {
 		conditions = append(conditions, "("+filters[0][0]+")")
 	}
+	if r.Condition != "" {
+		conditions = append(conditions, "("+r.Condition+"\n)") // the line's end ends a comment
+	}
 	from := quoteTable(t.Name)
 	if !at.partitioned() {
 		from = "ONLY " + from // the rows of a table that inherits from it come under that one's name
@@ -153,7 +171,7 @@ func (s *scan) statement(ctx context.Context, pub string, t *SourceTable, at *ca
 	for _, column := range c.table.Columns {
 		outputs = append(outputs, quoteIdent(column.Name))
 	}
-	selected := fmt.Sprintf("SELECT %s FROM %s WHERE %s", strings.Join(outputs, ", "), from, strings.Join(conditions, " AND "))
+	selected := fmt.Sprintf("SELECT %s FROM %s WHERE %s", strings.Join(outputs, ", "), from, strings.Join(append(conditions, "true"), " AND "))
 	if r.Newest > 0 { // the output columns by their place: their names may be any
 		selected = fmt.Sprintf("SELECT * FROM (%s ORDER BY %s DESC, %s DESC LIMIT %d) AS newest ORDER BY 1, %d",
 			selected, by, quoteIdent(id), r.Newest, c.table.Column(id)+2)

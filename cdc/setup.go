@@ -115,7 +115,11 @@ func (s *setup) slot(ctx context.Context) error {
 	if slot != nil {
 		return slot.fault(name, s.server.database)
 	}
-	if err := createSlot(ctx, s.src); err != nil {
+	create := createSlot
+	if s.src.Existing != nil {
+		create = createSlotWith
+	}
+	if err := create(ctx, s.src); err != nil {
 		return s.slotFault(ctx, err)
 	}
 	s.done = append(s.done, "created replication slot "+name)

@@ -8,6 +8,9 @@ type Source struct {
 	Schema      string // of the relay's own tables
 	Tables      []SourceTable
 	Messages    []string // prefixes of logical messages
+
+	// Existing, for Setup, hands over the rows that are there when it makes the slot. nil: they are not sent.
+	Existing *Existing
 }
 
 // SourceTable is an outbox table and what its columns are called.

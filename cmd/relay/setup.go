@@ -44,6 +44,9 @@ for a DBA to read and run.`,
 
 // setUp prepares the database: what the stream needs, then the relay's own tables.
 func setUp(ctx context.Context, cfg *mapping.Config) ([]string, error) {
+	if cfg.Source.Existing != mapping.ExistingSkip {
+		return setUpWithExisting(ctx, cfg)
+	}
 	done, err := cdc.Setup(ctx, sourceOf(cfg))
 	if err != nil {
 		return done, err
@@ -85,6 +88,10 @@ func printSetup(c *console, cfg *mapping.Config) error {
 	login, err := pgconn.ParseConfig(src.URL)
 	if err != nil {
 		return usagef("source.url does not parse; relay check says where it is")
+	}
+	if src.Existing != mapping.ExistingSkip {
+		sql = "-- source.existing: a slot made by this SQL sends rows from here on only. Leave the statement with\n" +
+			"-- pg_create_logical_replication_slot out, and run relay setup afterwards: it makes the slot and queues what is there.\n\n" + sql
 	}
 	sql += "\n-- The relay's own tables.\n" + park.MigrationSQL(src.Schema) + park.GrantSQL(src.Schema, login.User)
 	if c.json {
