@@ -147,7 +147,7 @@ func (c *Chaos) reload() error {
 		c.Extra = fmt.Sprintf("  concurrency: %d\n  headers: {X-Version: \"%d\"}\n", 1+c.Random.IntN(16), c.Random.IntN(1000))
 		c.Write()
 	}
-	if c.Random.IntN(2) == 0 {
+	if c.Random.IntN(2) == 0 && time.Since(c.Relay.began) > time.Second { // before it listens for it, SIGHUP ends a process
 		c.Reload() // at once, rather than when the change is seen
 	}
 	if c.Random.IntN(2) == 0 {

@@ -21,6 +21,7 @@ import (
 type Process struct {
 	cmd   *exec.Cmd
 	admin string // base URL
+	began time.Time
 	out   *buffer
 
 	ended chan struct{} // closed when the process has ended, after err is set
@@ -57,7 +58,7 @@ func start(admin string, log io.Writer, env []string, args ...string) (*Process,
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{cmd: exec.Command(path, args...), admin: "http://" + admin, out: &buffer{also: log}, ended: make(chan struct{})}
+	p := &Process{cmd: exec.Command(path, args...), admin: "http://" + admin, began: time.Now(), out: &buffer{also: log}, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "PG") || strings.HasPrefix(v, "RELAY_FAILPOINT") // meant for somebody else
