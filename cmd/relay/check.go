@@ -76,7 +76,7 @@ func check(ctx context.Context, cfg *mapping.Config, offline bool) []finding {
 // reportConfigErrors says everything that is wrong with relay.yaml.
 func reportConfigErrors(c *console, err error) error {
 	if !c.json {
-		return err
+		return withSnippets(err)
 	}
 	var found []finding
 	var all mapping.Errors

@@ -81,6 +81,7 @@ attempt, and dead ones, which wait for you: see relay retry and relay discard.`,
 		},
 	}
 	cmd.Flags().StringVar(&f.Endpoint, "endpoint", "", "those of this `endpoint`")
+	must(cmd.RegisterFlagCompletionFunc("endpoint", completeEndpoint(c)))
 	cmd.Flags().StringVar(&f.EventID, "event", "", "those of this event `ID`")
 	cmd.Flags().BoolVar(&dead, "dead", false, "only dead ones")
 	cmd.Flags().IntVar(&f.Limit, "limit", 100, "at most `n` of them, the oldest")

@@ -39,6 +39,7 @@ type changeFunc func(*park.Store, context.Context, park.Filter) (int64, error)
 func newSelectionCommand(c *console, verb, done string, change changeFunc, cmd *cobra.Command) *cobra.Command {
 	s := &selection{}
 	s.flags(cmd)
+	must(cmd.RegisterFlagCompletionFunc("endpoint", completeEndpoint(c)))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := s.take(args); err != nil {
 			return err

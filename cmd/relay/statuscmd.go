@@ -64,7 +64,10 @@ func (s *statusCommand) run(ctx context.Context, cfg *mapping.Config) error {
 	for {
 		report, err := lookAtRelay(ctx, cfg, s.address)
 		if err != nil && ctx.Err() == nil {
-			return err
+			if !s.watch || errors.As(err, new(usageError)) {
+				return err
+			}
+			report = unknownStatus(cfg, err) // it may be restarting
 		}
 		if ctx.Err() == nil {
 			if err := s.show(view, report); err != nil {
@@ -115,4 +118,12 @@ func lookAtRelay(ctx context.Context, cfg *mapping.Config, address string) (*sta
 	report.judge()
 	report.OK = len(report.Problems) == 0
 	return report, nil
+}
+
+// unknownStatus is the report while the relay cannot be asked.
+func unknownStatus(cfg *mapping.Config, err error) *statusReport {
+	return &statusReport{Running: true, Problems: []string{oneLine(err)}, relayStatus: relayStatus{
+		Version: buildVersion().Version, Endpoints: []endpointStatus{},
+		Source: sourceStatus{Slot: cfg.Source.Slot, State: "unknown"},
+	}}
 }
