@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,22 @@ func TestStatus_TellsApartWhatCannotBeAsked(t *testing.T) {
 	require.Equal(t, exitFailed, nobody.status)
 	require.Len(t, report.Problems, 2, "no relay, and no database")
 	require.Contains(t, report.Problems[1], "connect to source.url")
+}
+
+func TestStatus_ShowsItsTokenAndSaysWhenItIsAnother(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(adminHandler(t, func(cfg *adminConfig) { cfg.Token = "open sesame" }))
+	t.Cleanup(server.Close)
+	status := func(token string) result {
+		return relayOut(t, "status", "--address", strings.TrimPrefix(server.URL, "http://"),
+			"-c", configFile(t, "admin: {token: \""+token+"\"}\nendpoints: {billing: {url: \"http://127.0.0.1:1\"}}\n"))
+	}
+	right := status("open sesame")
+	require.Zero(t, right.status, right.err)
+	require.Contains(t, right.out, "billing")
+	wrong := status("another")
+	require.Equal(t, exitFailed, wrong.status)
+	require.Contains(t, wrong.err, "wants another token")
 }
 
 func TestStatus_FitsANarrowTerminal(t *testing.T) {
