@@ -53,12 +53,14 @@ type lane struct {
 	limiter *rate.Limiter // nil: no rate
 	metrics *laneMetrics
 
-	resume mapping.Position // settled before this process started; zero once passed
-	open   openList
-	keys   map[string]*keyQueue
-	spare  *keyQueue // an idle one to use again
-	ready  readyList
-	wait   dueHeap
+	resume  mapping.Position // settled before this process started; zero once passed
+	reached mapping.Place    // of the last event the stream brought
+	drained map[mapping.Place]struct{}
+	open    openList
+	keys    map[string]*keyQueue
+	spare   *keyQueue // an idle one to use again
+	ready   readyList
+	wait    dueHeap
 
 	sated    bool
 	workers  int // goroutines in work
@@ -149,6 +151,9 @@ func (l *lane) accept(ev *mapping.Event, t *ticket, failure string, now time.Tim
 			l.resume = mapping.Position{}
 		}
 	}
+	if l.drainedBefore(ev.Place) {
+		return false
+	}
 	l.received.Add(1)
 	it := &item{event: ev, ticket: t, since: now, born: ev.CommitTime}
 	t.open.Add(1)
@@ -165,6 +170,26 @@ func (l *lane) accept(ev *mapping.Event, t *ticket, failure string, now time.Tim
 	}
 	l.kick(now)
 	return true
+}
+
+// drainedBefore reports whether the event was parked before a crash that its position did not survive, and has been drained
+// since: the stream brings it a second time. drained holds such places, at most what was parked in the last second.
+func (l *lane) drainedBefore(place mapping.Place) bool {
+	l.reached = place
+	_, twice := l.drained[place]
+	delete(l.drained, place)
+	return twice
+}
+
+// mayComeAgain notes that a parked delivery is drained which the stream has yet to bring again.
+func (l *lane) mayComeAgain(place mapping.Place) {
+	if place == (mapping.Place{}) || !l.reached.Before(place) || l.resume.Covers(place) {
+		return
+	}
+	if l.drained == nil {
+		l.drained = make(map[mapping.Place]struct{})
+	}
+	l.drained[place] = struct{}{}
 }
 
 // appetite tells the window whether the lane has all the work it can use.

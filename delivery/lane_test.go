@@ -626,6 +626,30 @@ func TestLane_ThrottledEndpointRests(t *testing.T) {
 	})
 }
 
+func TestLane_DrainsOnceWhatTheStreamBringsAgainAfterACrash(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		parker := &memoryParker{}
+		s := newSender(always(delivered, 0))
+		ids := []string{"a1", "b1", "a2", "a3"}
+		for i, id := range ids { // committed to the table, and then the process was killed before it saved a position
+			parker.nextID++
+			parker.rows = append(parker.rows, Parked{
+				ID: parker.nextID, Endpoint: "e", Lane: id[:1], Ordered: true, State: Waiting,
+				Event: &mapping.Event{ID: id, Type: "t", Key: id[:1], Keyed: true, CommitTime: time.Now(), Place: mapping.Place{Commit: 1, Ordinal: uint32(i + 1)}},
+			})
+		}
+		b := startLane(t, testEndpoint(), parker, s, EndpointState{})
+		time.Sleep(time.Second)
+		require.Len(t, s.received(), 4)
+		b.send(append(ids, "a4")...)
+		time.Sleep(time.Second)
+		require.Len(t, s.received(), 5)
+		require.Zero(t, s.twice)
+		b.stop(t)
+	})
+}
+
 func TestLane_RateLimitsAttempts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

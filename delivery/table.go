@@ -410,6 +410,7 @@ func (l *lane) drain(p *Parked, now time.Time) {
 		return
 	}
 	l.table.taken[p.ID] = it
+	l.mayComeAgain(p.Event.Place)
 	q := l.queue(key, keyed)
 	q.push(it)
 	if q.stage != idle {
