@@ -294,6 +294,9 @@ func arrange(rows []newRow, states map[queueID]*queueState, reach int) []span {
 		if state.lastPlace != nil && r.place().Before(*state.lastPlace) {
 			ahead = append(ahead, span{queueID: id, after: r.place()}) // the first in order is the lowest: it covers the others
 			state.lastPlace = nil
+			if next := r.place().Next(); state.stuck == nil || next.Before(*state.stuck) {
+				state.stuck = &next // what is held back in the table may come before the newer ones of this call
+			}
 		}
 		state.last++
 		r.nth = state.last

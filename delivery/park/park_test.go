@@ -55,6 +55,21 @@ func TestPark_LeavesAResendAlone(t *testing.T) {
 	require.Equal(t, []string{"event-1", "event-2", "event-3"}, names)
 }
 
+// After a crash the stream brings again what was parked, delivered and removed already, together with what is new.
+func TestPark_KeepsTheOrderWhenAnOlderOneComesBackWithANewerOne(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	ids := park(t, s, item(5, "k"), item(6, "k"))
+	settle(t, s, ids[:1])
+	again := park(t, s, item(5, "k"), item(6, "k"), item(7, "k"))
+	require.Zero(t, again[1])
+	names, _ := next(t, s, nil, 10)
+	require.Equal(t, []string{"event-5"}, names, "6 is held back by it, and 7 by 6")
+	settle(t, s, again[:1])
+	names, _ = next(t, s, nil, 10)
+	require.Equal(t, []string{"event-6", "event-7"}, names)
+}
+
 func TestPark_LetsThroughWhatOnlyAResendSeemedToHoldBack(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
