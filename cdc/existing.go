@@ -11,11 +11,39 @@ import (
 
 // Existing says what becomes of the rows that are there when the slot is made.
 type Existing struct {
-	Condition string                      // SQL on the columns of the tables; empty: all rows
-	Begin     func(context.Context) error // before the slot is made
-	Each      func(*Row) error            // once for each row, by time, then id
-	End       func(context.Context) error // all rows have been handed over; what it returns nil for is durable
+	Condition string                           // SQL on the columns of the tables; empty: all rows
+	Begin     func(context.Context, LSN) error // at the place where the slot begins: before any that it will send
+	Each      func(*Row) error                 // once for each row, by time, then id
+	End       func(context.Context) error      // all rows have been handed over; what it returns nil for is durable
 }
+
+// SinceXID is the condition for rows of transactions with that ID or a later one. A row has the lower half of the ID only; the
+// rest follows from the row being older than the snapshot.
+func SinceXID(xid int64) string {
+	return fmt.Sprintf("pg_snapshot_xmax(pg_current_snapshot())::text::bigint"+
+		" - ((pg_snapshot_xmax(pg_current_snapshot())::text::bigint - xmin::text::bigint) & 4294967295) >= %d", xid)
+}
+
+// CheckSlot returns why the slot cannot be streamed from, nil if it can. See SlotLost.
+func CheckSlot(ctx context.Context, src Source) error {
+	conn, err := connect(ctx, src.URL, false)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	srv, err := readServer(ctx, conn)
+	if err != nil {
+		return err
+	}
+	slot, err := readSlot(ctx, conn, src.Slot)
+	if err != nil {
+		return err
+	}
+	return slot.fault(src.Slot, srv.database)
+}
+
+// Recreate makes a slot in the place of one that is lost, when the rows of src.Existing are durable.
+func Recreate(ctx context.Context, src Source) error { return createSlotWith(ctx, &src) }
 
 // createSlotWith makes the slot after the rows that were there before it are durable: all that are committed at the
 // point where the slot begins, and none of those that it will send.
@@ -23,9 +51,6 @@ type Existing struct {
 // A slot cannot be renamed, and one that is there already is taken to be complete. So the rows are read in the snapshot of a
 // temporary slot, which the server drops when this process dies, and the lasting one is made from it as the last step.
 func createSlotWith(ctx context.Context, src *Source) error {
-	if err := src.Existing.Begin(ctx); err != nil {
-		return err
-	}
 	conn, err := connect(ctx, src.URL, true)
 	if err != nil {
 		return err
@@ -39,6 +64,13 @@ func createSlotWith(ctx context.Context, src *Source) error {
 	})
 	if err != nil {
 		return fmt.Errorf("create replication slot: %w", err)
+	}
+	point, err := pglogrepl.ParseLSN(made.ConsistentPoint)
+	if err != nil {
+		return fmt.Errorf("create replication slot: %w", err)
+	}
+	if err := src.Existing.Begin(ctx, point); err != nil {
+		return err
 	}
 	if err := Scan(ctx, *src, Range{Snapshot: made.SnapshotName, Condition: src.Existing.Condition}, src.Existing.Each); err != nil {
 		return fmt.Errorf("send existing rows: %w", err)
@@ -56,6 +88,11 @@ func copySlot(ctx context.Context, src *Source, from string) error {
 		return err
 	}
 	defer closeConn(conn)
+	// One that is there is lost: whoever has us make another has looked.
+	_, err = query(ctx, conn, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE wal_status = 'lost' AND slot_name = `+quoteLiteral(src.Slot))
+	if err != nil {
+		return fmt.Errorf("drop the lost replication slot: %w", err)
+	}
 	_, err = query(ctx, conn, fmt.Sprintf(`SELECT pg_copy_logical_replication_slot(%s, %s, false)`, quoteLiteral(from), quoteLiteral(src.Slot)))
 	if err != nil {
 		return fmt.Errorf("create replication slot: %w", err)

@@ -20,6 +20,7 @@ type existing struct {
 	router *mapping.Router
 	begun  *park.Existing // nil: there was a slot already
 	now    time.Time
+	lost   bool // a slot was lost: after what is parked, and not what is parked
 
 	batch []delivery.Parked
 	size  int
@@ -44,8 +45,15 @@ func (e *existing) wish() *cdc.Existing {
 	return w
 }
 
-func (e *existing) begin(ctx context.Context) (err error) {
-	e.begun, err = e.store.BeginExisting(ctx, e.cfg.Source.Slot)
+func (e *existing) begin(ctx context.Context, point cdc.LSN) (err error) {
+	var before mapping.Place
+	if e.lost {
+		before.Commit = point
+		if err := e.store.ForgetHorizons(ctx); err != nil {
+			return err
+		}
+	}
+	e.begun, err = e.store.BeginExisting(ctx, e.cfg.Source.Slot, before)
 	return err
 }
 
@@ -83,10 +91,17 @@ func (e *existing) row(row *cdc.Row) error {
 }
 
 func (e *existing) flush(ctx context.Context) error {
-	if err := e.begun.Add(ctx, e.batch); err != nil {
+	batch := e.batch
+	if e.lost {
+		var err error
+		if batch, err = e.begun.Lacking(ctx, batch); err != nil {
+			return err
+		}
+	}
+	if err := e.begun.Add(ctx, batch); err != nil {
 		return err
 	}
-	e.total += len(e.batch)
+	e.total += len(batch)
 	e.batch, e.size = e.batch[:0], 0
 	return nil
 }

@@ -15,6 +15,7 @@ const (
 	horizonPart  = 20
 	horizonMin   = 500 * time.Millisecond
 	horizonMax   = time.Hour
+	horizonLost  = 5 * time.Second // what on_slot_lost: recreate sends twice at least
 	resweepMin   = 5 * time.Second
 	erasePause   = 10 * time.Millisecond
 	retainPause  = time.Second // at most this long until a horizon that has become old enough is noticed
@@ -44,7 +45,7 @@ type keptTable struct {
 	swept     time.Time
 }
 
-// newRetainer returns nil if no table has a retention.
+// newRetainer returns nil if no table has a retention, and no slot is to be made anew from the last horizon.
 func newRetainer(t *tenure, src *mapping.Source) *retainer {
 	r := &retainer{tenure: t, seen: -1}
 	shortest := time.Duration(0)
@@ -60,10 +61,17 @@ func newRetainer(t *tenure, src *mapping.Source) *retainer {
 			shortest = table.Retention
 		}
 	}
-	if len(r.tables) == 0 {
+	recreate := src.OnSlotLost == mapping.SlotLostRecreate
+	if len(r.tables) == 0 && !recreate {
 		return nil
 	}
 	r.every = min(max(shortest/horizonPart, horizonMin), horizonMax)
+	if recreate {
+		r.every = min(r.every, horizonLost)
+		if len(r.tables) == 0 {
+			r.every = horizonLost
+		}
+	}
 	return r
 }
 
@@ -125,6 +133,9 @@ func (r *retainer) horizons(ctx context.Context) error {
 			r.seen, r.goal = seen, h.Next
 		}
 		r.last.XID, r.taken = max(r.last.XID, h.XID), time.Now()
+		if err := store.PruneHorizons(ctx, t.origin, r.most); err != nil {
+			return err
+		}
 	}
 	return store.SettleHorizons(ctx, t.origin, mapping.Place{Commit: t.mark.Durable()})
 }
@@ -152,7 +163,7 @@ func (r *retainer) table(ctx context.Context, k *keptTable) error {
 		return err
 	}
 	k.xid, k.swept = xid, time.Now()
-	return store.PruneHorizons(ctx, t.origin, r.most)
+	return nil
 }
 
 func (r *retainer) sweep(ctx context.Context, outbox park.Outbox, xid int64) (total int64, err error) {

@@ -57,6 +57,10 @@ func (r *sidecar) begin(ctx context.Context) (*tenure, error) {
 		return nil, err
 	}
 	t := &tenure{relay: r, origin: park.Origin{System: system, Slot: src.Slot}, lost: lost, release: release}
+	if err := t.recreate(ctx); err != nil {
+		release()
+		return nil, err
+	}
 	if err := t.prepare(ctx); err != nil {
 		release()
 		return nil, err
@@ -168,9 +172,12 @@ func (t *tenure) run(ctx context.Context) error {
 		endStream()
 	}()
 
-	for ctx.Err() == nil {
+	slotLost, again := t.slotLost(background), false
+	for ctx.Err() == nil && !again {
 		select {
 		case <-ctx.Done():
+		case <-slotLost:
+			again = true // what is in memory is parked below, and the next tenure begins with another slot
 		case <-t.lost:
 			if !t.regain(ctx) {
 				if ctx.Err() != nil {

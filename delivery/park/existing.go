@@ -21,13 +21,17 @@ type Existing struct {
 }
 
 // BeginExisting takes away what an earlier attempt has parked that ended before there was a slot, and begins anew. The caller has
-// made sure that there is no slot. Close must be called in the end.
-func (s *Store) BeginExisting(ctx context.Context, slot string) (*Existing, error) {
+// made sure that there is no slot. With before, which is a place in the WAL, the deliveries go after what was parked by
+// an earlier slot and before what comes from there on. Close must be called in the end.
+func (s *Store) BeginExisting(ctx context.Context, slot string, before mapping.Place) (*Existing, error) {
 	conn, err := s.connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("park the existing rows: %w", err)
 	}
 	e := &Existing{store: s, conn: conn, slot: slot}
+	if before != (mapping.Place{}) {
+		e.commit = int64(before.Commit) - 1 // records are aligned: nothing of the WAL itself stands there
+	}
 	if err := e.begin(ctx); err != nil {
 		e.Close(ctx)
 		return nil, fmt.Errorf("park the existing rows: %w", err)
@@ -53,8 +57,8 @@ func (e *Existing) begin(ctx context.Context) error {
 		return err
 	}
 	return e.conn.QueryRow(ctx, e.store.sql(`
-INSERT INTO {{schema}}.existing (slot, place, done) SELECT $1, '0/0'::pg_lsn + nextval('{{schema}}.existing_place'), false
-ON CONFLICT (slot) DO UPDATE SET place = excluded.place, done = false RETURNING (place - '0/0'::pg_lsn)::bigint`), e.slot).Scan(&e.commit)
+INSERT INTO {{schema}}.existing (slot, place, done) SELECT $1, '0/0'::pg_lsn + CASE WHEN $2::bigint > 0 THEN $2::bigint ELSE nextval('{{schema}}.existing_place') END, false
+ON CONFLICT (slot) DO UPDATE SET place = excluded.place, done = false RETURNING (place - '0/0'::pg_lsn)::bigint`), e.slot, e.commit).Scan(&e.commit)
 }
 
 func (e *Existing) clear(ctx context.Context, place string) error {
@@ -84,6 +88,31 @@ func (e *Existing) Place(n uint32) mapping.Place {
 func (e *Existing) Add(ctx context.Context, items []delivery.Parked) error {
 	_, err := e.store.Add(ctx, items)
 	return err
+}
+
+// Lacking returns those of the deliveries whose event is not parked for their endpoint already.
+func (e *Existing) Lacking(ctx context.Context, items []delivery.Parked) ([]delivery.Parked, error) {
+	ids := make([]string, len(items))
+	for i := range items {
+		ids[i] = text(items[i].Event.ID)
+	}
+	found, err := e.conn.Query(ctx, e.store.sql(`SELECT d.endpoint, d.event_id FROM {{schema}}.delivery d WHERE d.event_id = ANY ($1)`), ids)
+	if err != nil {
+		return nil, fmt.Errorf("look for what is parked: %w", err)
+	}
+	type known struct{ endpoint, event string }
+	parked := map[known]bool{}
+	var k known
+	if _, err := pgx.ForEachRow(found, []any{&k.endpoint, &k.event}, func() error { parked[k] = true; return nil }); err != nil {
+		return nil, fmt.Errorf("look for what is parked: %w", err)
+	}
+	var lacking []delivery.Parked
+	for i := range items {
+		if !parked[known{items[i].Endpoint, ids[i]}] {
+			lacking = append(lacking, items[i])
+		}
+	}
+	return lacking, nil
 }
 
 // Close gives the lock up.
