@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/jackc/pglogrepl"
-
-	"relay/internal/failpoint"
 )
 
 // Existing says what becomes of the rows that are there when the slot is made.
@@ -78,7 +76,6 @@ func createSlotWith(ctx context.Context, src *Source) error {
 	if err := src.Existing.End(ctx); err != nil {
 		return err
 	}
-	failpoint.Hit("existing")
 	return copySlot(ctx, src, temporary)
 }
 
