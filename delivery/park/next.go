@@ -43,7 +43,6 @@ func (s *Store) Next(ctx context.Context, endpoint string, taken []int64, limit 
 	if err != nil {
 		return nil, fmt.Errorf("read parked deliveries: %w", err)
 	}
-	c.turn = after
 	items := make([]delivery.Parked, len(found))
 	for i, r := range found {
 		items[i] = r.Parked
@@ -83,7 +82,7 @@ func (c *cursor) resume(taken []int64) int64 {
 			after = min(after, turn-1)
 		}
 	}
-	c.taken = now
+	c.taken, c.turn = now, after // also if the query fails: what was given up is not to be forgotten
 	return after
 }
 

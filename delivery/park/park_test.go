@@ -1,6 +1,7 @@
 package park
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -194,4 +195,18 @@ func TestReorder_FollowsTheConfiguration(t *testing.T) {
 	require.NoError(t, s.Reorder(t.Context(), "a", mapping.OrderKey))
 	names, _ = next(t, s, nil, 10)
 	require.ElementsMatch(t, []string{"event-3", "event-4"}, names)
+}
+
+func TestNext_ReturnsWhatWasGivenUpAlsoAfterAFailure(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	park(t, s, items(1, 4, "k")...)
+	_, rows := next(t, s, nil, 2)
+	require.Len(t, rows, 2)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := s.Next(ended, "a", nil, 10) // the lane has let go of both, and the database does not answer
+	require.Error(t, err)
+	names, _ := next(t, s, nil, 10)
+	require.Equal(t, []string{"event-1", "event-2", "event-3", "event-4"}, names)
 }
