@@ -14,6 +14,7 @@ func TestRelay_DoesNotResendALargeTransactionAfterAKillInItsMiddle(t *testing.T)
 	t.Parallel()
 	const rows = 50_000
 	s := NewSystem(t, pgtest.Database(t))
+	s.Hold = "60s" // so that nothing is parked, where a resend would be recognised: it is the position that counts
 	e := s.Subscribe("all", "", nil)
 	e.Delay = 3 * time.Millisecond // 16 at once: some 5,000 a second at most
 	s.Setup()
