@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type sidecar struct {
 	store   *park.Store
 	tracing *tracing // nil: off
 	started time.Time
+	hangups <-chan os.Signal
 
 	cfg    atomic.Pointer[mapping.Config] // replaced by reload
 	tenure atomic.Pointer[tenure]         // nil between tenures
@@ -46,7 +48,7 @@ type phase struct {
 }
 
 func newSidecar(cfg *mapping.Config, path string, log *slog.Logger) (*sidecar, error) {
-	r := &sidecar{path: path, log: log, started: time.Now()}
+	r := &sidecar{path: path, log: log, started: time.Now(), hangups: takeHangups()}
 	r.cfg.Store(cfg)
 	r.metrics = newMetrics(r)
 	r.phase.Store(&phase{why: "starting"})

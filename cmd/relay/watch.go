@@ -18,12 +18,17 @@ const (
 	watchPoll   = 15 * time.Second       // for file systems that send none
 )
 
+// takeHangups returns where SIGHUP arrives, from the first moment on: whoever sends it while relay starts wants a reload, and
+// not the end of the process, which is what the signal means to one that does not take it.
+func takeHangups() <-chan os.Signal {
+	hangups := make(chan os.Signal, 1) // 1: more of them ask for the same
+	signal.Notify(hangups, syscall.SIGHUP)
+	return hangups
+}
+
 // watch reloads the configuration on SIGHUP and when it, or a file it refers to, changes. Folders are watched rather than
 // files: a rename over the file, or the swapped symlink of a Kubernetes ConfigMap, leaves a watch on the file itself behind.
 func (r *sidecar) watch(ctx context.Context) {
-	hup := make(chan os.Signal, 1) // 1: more of them ask for the same
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	var events <-chan fsnotify.Event
 	var errs <-chan error
 	watcher, err := fsnotify.NewWatcher()
@@ -43,7 +48,7 @@ func (r *sidecar) watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hup:
+		case <-r.hangups:
 			r.log.Info("reload asked for by SIGHUP")
 			seen = r.digest()
 			_ = r.reload(ctx) // it logs its error
