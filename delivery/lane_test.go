@@ -723,6 +723,21 @@ func TestLane_FillsBatchesInOrderAndResendsAFailedOneWhole(t *testing.T) {
 	})
 }
 
+func TestLane_ParksAllOfABatchThatFailsDuringTheStop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ep := testEndpoint()
+		inBatches(ep, 4)
+		ep.Concurrency, ep.Batch.Wait = 1, time.Millisecond
+		parker := &memoryParker{}
+		b := startLane(t, ep, parker, newSender(always(failed, 50*time.Millisecond)), EndpointState{})
+		b.send("a1", "a2", "a3", "a4")
+		time.Sleep(10 * time.Millisecond)
+		b.stop(t)
+		require.Equal(t, 4, parker.count(Waiting))
+	})
+}
+
 func TestLane_KeepsBatchesToTheirBytes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -138,7 +138,7 @@ func (l *lane) again(q *keyQueue) {
 	case it.live() && it.write == unwritten && !l.table.diverted && !it.due.After(it.since.Add(l.env.hold)):
 		l.wait.wait(q, it.due)
 		l.wakeAt(it.due)
-	case !it.live() && l.state == BreakerClosed && l.paused == "" && time.Until(it.due) <= l.env.hold:
+	case !it.live() && !l.stopping && l.state == BreakerClosed && l.paused == "" && time.Until(it.due) <= l.env.hold:
 		l.record(it, true)
 		l.wait.wait(q, it.due)
 		l.wakeAt(it.due)
