@@ -32,7 +32,7 @@ test: postgres node-packages ## Run all tests against a real Postgres, with the 
 ifndef RACE
 	@echo 'no C compiler: the tests run without the race detector (install gcc or clang to have it)' >&2
 endif
-	go test $(RACE) -p 2 -timeout 20m ./...
+	go test $(RACE) -p 1 -timeout 20m ./...
 
 soak: postgres ## Prove the promise at length: SOAK=10m says how long each part takes, SEED=n replays a campaign.
 	SOAK=$(SOAK) RELAY_SEED=$(SEED) go test -v -timeout 0 -count 1 -run '^TestSoak_' ./internal/campaign
