@@ -43,6 +43,7 @@ type keptTable struct {
 	retention time.Duration
 	xid       int64 // of the last sweep
 	swept     time.Time
+	parked    bool // something was, when it began
 }
 
 // newRetainer returns nil if no table has a retention, and no slot is to be made anew from the last horizon.
@@ -151,9 +152,13 @@ func (r *retainer) table(ctx context.Context, k *keptTable) error {
 		if time.Since(k.swept) < max(r.every, resweepMin) {
 			return nil
 		}
-		if parked, err := store.AnyParked(ctx); err != nil || !parked && time.Since(k.swept) < horizonMax {
-			return err
+		if !k.parked && time.Since(k.swept) < horizonMax {
+			return nil
 		}
+	}
+	parked, err := store.AnyParked(ctx) // before the sweep: what is discarded during or after it is for the next
+	if err != nil {
+		return err
 	}
 	n, err := r.sweep(ctx, k.Outbox, xid)
 	if n > 0 {
@@ -162,7 +167,7 @@ func (r *retainer) table(ctx context.Context, k *keptTable) error {
 	if err != nil {
 		return err
 	}
-	k.xid, k.swept = xid, time.Now()
+	k.xid, k.swept, k.parked = xid, time.Now(), parked
 	return nil
 }
 

@@ -35,7 +35,7 @@ func (s *System) writers(seed uint64, n int, pause time.Duration) (stop func()) 
 func TestRelay_MakesNoDuplicatesWhenStoppedAndStartedUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := NewSystem(t, pgtest.Database(t))
-	s.Retry = strings.Replace(s.Retry, "timeout: 1s", "timeout: 10s", 1) // on a busy machine an answer may take longer than 1 s, and would come too late
+	s.Retry = strings.Replace(s.Retry, "timeout: 3s", "timeout: 10s", 1) // a busy machine may answer later, which would be too late
 	s.Subscribe("fast", "", nil)
 	slow := s.Subscribe("slow", "concurrency: 4", nil)
 	slow.Delay = 5 * time.Millisecond

@@ -56,7 +56,7 @@ func NewSystem(t testing.TB, url string) *System {
 	t.Helper()
 	s := &System{
 		URL: url, Via: url, Slot: fmt.Sprintf("campaign_%d_%d", os.Getpid(), slots.Add(1)), Hold: "1s",
-		Retry: "  timeout: 1s\n  retry: {delays: [100ms, 200ms, 500ms" + strings.Repeat(", 1s", 600) + "], rejected: 2}\n" +
+		Retry: "  timeout: 3s\n  retry: {delays: [100ms, 200ms, 500ms" + strings.Repeat(", 1s", 600) + "], rejected: 2}\n" +
 			"  breaker: {open: 500ms, max_open: 1s}\n",
 		Limits: time.Minute, t: t, dir: t.TempDir(), admin: freeAddress(t),
 	}
