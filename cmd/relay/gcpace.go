@@ -10,7 +10,7 @@ import (
 // Bounds of the pace of garbage collection. A relay's live heap is a few MiB while it keeps up; Go's default would
 // collect after each few MiB more, and spend a sixth of the processor on it.
 const (
-	heapFloor  = 32 << 20 // the heap may grow to this before it is collected
+	heapFloor  = 26 << 20 // the heap may grow to this before it is collected
 	gcLeast    = 75       // percent of the live heap that it may grow by, whatever its size
 	gcMost     = 400
 	gcNoticing = 10 // percentage points that are not worth a change
