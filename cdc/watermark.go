@@ -33,7 +33,7 @@ func NewWatermark(start LSN) *Watermark {
 	return w
 }
 
-// Begin opens the transaction that the reader receives next. Exactly one Commit or Abandon follows before another Begin.
+// Begin opens the transaction that the reader receives next. Exactly one Commit follows before another Begin.
 func (w *Watermark) Begin() *Tx {
 	t := &Tx{mark: w}
 	t.open.Store(1)

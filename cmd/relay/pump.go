@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -19,6 +20,9 @@ type pump struct {
 	rows       *prometheus.CounterVec
 	seen       atomic.Int64 // rows of configured tables, and messages
 
+	closed atomic.Bool   // nothing more is dispatched; set under mu
+	shut   chan struct{} // never closed
+
 	mu     sync.Mutex // held for each row, and by a reload
 	router *mapping.Router
 	counts map[string]prometheus.Counter
@@ -27,16 +31,24 @@ type pump struct {
 var _ cdc.Consumer = (*pump)(nil)
 
 func newPump(router *mapping.Router, dispatcher *delivery.Dispatcher, rows *prometheus.CounterVec) *pump {
-	return &pump{dispatcher: dispatcher, rows: rows, router: router, counts: make(map[string]prometheus.Counter)}
+	return &pump{dispatcher: dispatcher, rows: rows, shut: make(chan struct{}), router: router, counts: make(map[string]prometheus.Counter)}
 }
 
 // Room is documented at cdc.Consumer.
-func (p *pump) Room() <-chan struct{} { return p.dispatcher.Room() }
+func (p *pump) Room() <-chan struct{} {
+	if p.closed.Load() {
+		return p.shut
+	}
+	return p.dispatcher.Room()
+}
 
 // Row is documented at cdc.Consumer.
 func (p *pump) Row(row *cdc.Row) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed.Load() {
+		return errPumpClosed
+	}
 	ev, err := p.router.Event(row)
 	if err != nil {
 		return err
@@ -74,4 +86,14 @@ func (p *pump) reload(cfg *mapping.Config, saved map[string]delivery.EndpointSta
 		p.router = router
 	}
 	return changes, err
+}
+
+// errPumpClosed leaves a row unread that arrives while the relay stops.
+var errPumpClosed = errors.New("the relay is stopping")
+
+// close returns when no row is being dispatched, and none will be: a dispatcher that stops relies on it.
+func (p *pump) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed.Store(true)
 }

@@ -164,12 +164,17 @@ func (t *tenure) run(ctx context.Context) error {
 	helpers.Go(func() { t.listen(background) })
 	helpers.Go(func() { t.retain(background) })
 	streaming, endStream := context.WithCancel(context.Background())
-	streamed := make(chan error, 1) // 1: the stream ends whether or not anyone waits
-	go func() { streamed <- t.stream.Run(streaming) }()
-	defer func() {
+	streamed := make(chan struct{}) // closed when streamErr is set
+	var streamErr error
+	go func() {
+		defer close(streamed)
+		streamErr = t.stream.Run(streaming)
+	}()
+	defer func() { // before the lock is released
 		end()
 		helpers.Wait()
 		endStream()
+		<-streamed
 	}()
 
 	slotLost, again := t.slotLost(background), false
@@ -183,6 +188,7 @@ func (t *tenure) run(ctx context.Context) error {
 				if ctx.Err() != nil {
 					break
 				}
+				t.pump.close()
 				t.dispatcher.Abandon()
 				return fmt.Errorf("another relay delivered while this one had lost its database connection; starting over")
 			}
@@ -191,6 +197,7 @@ func (t *tenure) run(ctx context.Context) error {
 
 	r.log.Info("stopping", "timeout", r.cfg.Load().ShutdownTimeout)
 	t.stream.Pause()
+	t.pump.close()
 	limit, cancel := context.WithTimeout(context.Background(), r.cfg.Load().ShutdownTimeout)
 	defer cancel()
 	if err := t.dispatcher.Stop(limit); err != nil {
@@ -200,8 +207,9 @@ func (t *tenure) run(ctx context.Context) error {
 	helpers.Wait()
 	t.saveNow()
 	endStream()
-	if err := <-streamed; err != nil {
-		r.log.Warn("last confirmation may not have arrived", "err", err)
+	<-streamed
+	if streamErr != nil {
+		r.log.Warn("last confirmation may not have arrived", "err", streamErr)
 	}
 	r.log.Info("stopped")
 	return nil
