@@ -14,13 +14,15 @@ RACE := $(if $(CC_FOUND),-race)
 FUZZTIME ?= 20s
 SOAK ?= 10m
 SEED ?=
+VERSIONS ?= 14 15 16 17 18
+MATRIX ?= ./cdc ./delivery/park ./cmd/relay ./internal/campaign
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak lint fmt bench cross fuzz clean postgres node-packages
+.PHONY: help build demo test test-matrix test-versions soak lint fmt bench cross fuzz clean postgres node-packages
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the static binary, bin/relay.
 	$(GOBUILD) -o bin/relay ./cmd/relay
@@ -33,6 +35,22 @@ ifndef RACE
 	@echo 'no C compiler: the tests run without the race detector (install gcc or clang to have it)' >&2
 endif
 	go test $(RACE) -p 1 -timeout 20m ./...
+
+test-matrix: node-packages ## Run the integration tests on other versions of Postgres, which it fetches: VERSIONS="14 18".
+	@failed=; for version in $(VERSIONS); do \
+		bin=$$(./internal/pgtemp/matrix.sh $$version) || { failed="$$failed $$version"; continue; }; \
+		echo "--- $$($$bin/postgres --version)"; \
+		RELAY_PG_BIN=$$bin go test $(RACE) -count 1 -p 1 -timeout 20m $(MATRIX) || failed="$$failed $$version"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed on Postgres$$failed" >&2; exit 1; fi
+
+test-versions: ## Run the stream's tests, and a short campaign, on the oldest and the newest Postgres.
+	@set -e; for version in 14 18; do \
+		bin=$$(./internal/pgtemp/matrix.sh $$version); \
+		echo "--- $$($$bin/postgres --version)"; \
+		RELAY_PG_BIN=$$bin go test $(RACE) -count 1 -timeout 5m ./cdc; \
+		RELAY_PG_BIN=$$bin go test $(RACE) -count 1 -timeout 5m -run '^TestRelay_(MakesNoDuplicates|StandsBy)' ./internal/campaign; \
+	done
 
 soak: postgres ## Prove the promise at length: SOAK=10m says how long each part takes, SEED=n replays a campaign.
 	SOAK=$(SOAK) RELAY_SEED=$(SEED) go test -v -timeout 0 -count 1 -run '^TestSoak_' ./internal/campaign
