@@ -65,6 +65,7 @@ func NewDispatcher(cfg Config, endpoints []*mapping.Endpoint, saved map[string]E
 	}
 	d.env.send, d.cancelSend = context.WithCancel(context.Background())
 	d.env.write, d.cancelWrite = context.WithCancel(context.Background())
+	cfg.Metrics.retain(endpoints)
 	lanes := make([]*lane, len(endpoints))
 	for i, ep := range endpoints {
 		sender, err := cfg.NewSender(ep)
@@ -147,14 +148,21 @@ func (d *Dispatcher) Notify(endpoint string, state EndpointState) {
 // go to the table; where all of them are, reading pauses before events grow so old.
 func (d *Dispatcher) tick(ctx context.Context) {
 	hold := d.env.hold
-	t := time.NewTicker(min(max(hold/20, 10*time.Millisecond), 250*time.Millisecond))
+	t, noting := time.NewTicker(min(max(hold/20, 10*time.Millisecond), 250*time.Millisecond)), time.NewTicker(recentEvery)
 	defer t.Stop()
+	defer noting.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case now := <-noting.C:
+			d.cfg.Metrics.note(now)
 		case now := <-t.C:
 			d.relieve(now, hold)
+			if d.mu.TryLock() { // a Reload does the same
+				d.reap()
+				d.mu.Unlock()
+			}
 		}
 	}
 }

@@ -12,6 +12,7 @@ type LaneStatus struct {
 	Queued      int       // live in memory, not under way
 	Delivered   int64     // since the process started
 	Oldest      time.Time // when the oldest live one was committed; zero: there is none
+	Pace        Pace
 	LastError   string
 	LastErrorAt time.Time
 }
@@ -27,11 +28,12 @@ func (d *Dispatcher) Status() []LaneStatus {
 }
 
 func (l *lane) status() LaneStatus {
+	pace := l.metrics.recent.pace(time.Now(), l.metrics.latency)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := LaneStatus{
 		Name: l.name, Paused: l.paused, Breaker: l.breaker.Status(), InFlight: l.inFlight,
-		Queued: max(0, l.open.n-l.inFlight), Delivered: l.delivered, LastError: l.last.text, LastErrorAt: l.last.at,
+		Pace: pace, Queued: max(0, l.open.n-l.inFlight), Delivered: l.delivered, LastError: l.last.text, LastErrorAt: l.last.at,
 	}
 	if l.open.head != nil {
 		s.Oldest = l.open.head.born
