@@ -19,7 +19,7 @@ MATRIX ?= ./cdc ./delivery/park ./cmd/relay ./internal/campaign
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-matrix test-versions soak lint fmt bench cross fuzz clean postgres node-packages
+.PHONY: help build demo test test-matrix test-versions soak lint fmt bench cross fuzz clean postgres packages
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,13 +30,13 @@ build: ## Build the static binary, bin/relay.
 demo: build postgres ## Show relay at work: a throwaway Postgres, three endpoints, one of which fails for a while.
 	./bin/relay demo $(DEMO)
 
-test: postgres node-packages ## Run all tests against a real Postgres, with the race detector.
+test: postgres packages ## Run all tests against a real Postgres, with the race detector.
 ifndef RACE
 	@echo 'no C compiler: the tests run without the race detector (install gcc or clang to have it)' >&2
 endif
 	go test $(RACE) -p 1 -timeout 20m ./...
 
-test-matrix: node-packages ## Run the integration tests on other versions of Postgres, which it fetches: VERSIONS="14 18".
+test-matrix: packages ## Run the integration tests on other versions of Postgres, which it fetches: VERSIONS="14 18".
 	@failed=; for version in $(VERSIONS); do \
 		bin=$$(./internal/pgtemp/matrix.sh $$version) || { failed="$$failed $$version"; continue; }; \
 		echo "--- $$($$bin/postgres --version)"; \
@@ -84,8 +84,9 @@ clean: ## Remove what was built.
 postgres:
 	@./internal/pgtemp/install.sh
 
-node-packages:
+packages:
 	@./cmd/relay/testdata/readers/install.sh
+	@./examples/python/install.sh
 
 # The version is in the file's name, so a new one is installed when it changes, and nothing global is touched.
 $(LINT):

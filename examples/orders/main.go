@@ -1,28 +1,48 @@
 // Command orders is the smallest application with an outbox: it places an order and tells of it, in one transaction.
 //
-//	DATABASE_URL=postgres://localhost/shop go run ./examples/orders
+//	DATABASE_URL=postgres://localhost/shop go run ./examples/orders alice 99.90
+//	DATABASE_URL=postgres://localhost/shop go run ./examples/orders -every 1s
 package main
 
 import (
+	"cmp"
 	"context"
+	"flag"
 	"log"
 	"os"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
 func main() {
-	ctx := context.Background()
+	every := flag.Duration("every", 0, "go on, with an order each `time`")
+	flag.Parse()
+	stopped, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx := context.Background() // an order that was begun is placed
 	conn, err := pgx.Connect(ctx, os.Getenv("DATABASE_URL"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer conn.Close(ctx) //nolint:errcheck // the program ends
-	id, err := placeOrder(ctx, conn, "alice", "99.90")
-	if err != nil {
-		log.Fatal(err)
+	for {
+		id, err := placeOrder(ctx, conn, cmp.Or(flag.Arg(0), "alice"), cmp.Or(flag.Arg(1), "99.90"))
+		if err != nil {
+			log.Fatal(err)
+		}
+		log.Printf("placed order %d", id)
+		if *every == 0 {
+			return
+		}
+		select {
+		case <-time.After(*every):
+		case <-stopped.Done():
+			return
+		}
 	}
-	log.Printf("placed order %d", id)
 }
 
 // placeOrder writes the order and the event that tells of it. Either both are committed or neither: there is no moment in

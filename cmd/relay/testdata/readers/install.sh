@@ -10,12 +10,14 @@ if ! command -v node >/dev/null 2>&1 || ! command -v npm >/dev/null 2>&1; then
 	say "node and npm are not here: the tests with npm packages are skipped"
 	exit 0
 fi
-for dir in cmd/relay/testdata/readers examples/receivers/node; do
+for dir in cmd/relay/testdata/readers examples/receivers/node examples/node; do
+	install=install
+	[ ! -f "$root/$dir/package-lock.json" ] || install=ci
 	stamp="$root/$dir/node_modules/.installed"
 	if [ -f "$stamp" ] && cmp -s "$root/$dir/package.json" "$stamp"; then
 		continue
 	fi
-	if (cd "$root/$dir" && npm install --ignore-scripts --fetch-retries=1 --fetch-timeout=20000 --no-audit --no-fund --silent); then
+	if (cd "$root/$dir" && npm "$install" --ignore-scripts --fetch-retries=1 --fetch-timeout=20000 --no-audit --no-fund --silent); then
 		cp "$root/$dir/package.json" "$stamp"
 	else
 		rm -rf "$root/$dir/node_modules"
