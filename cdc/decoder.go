@@ -30,9 +30,10 @@ type change struct {
 // transactions in progress. It lives as long as one connection. A row costs three allocations: the row, its slice of
 // values, and one copy of its data.
 type decoder struct {
-	prefixes []string          // of the logical messages wanted
-	tables   map[uint32]*Table // by relation OID, as described on this connection
-	earlier  map[uint32]*Table // as described on earlier connections: the same description keeps its pointer
+	prefixes []string             // of the logical messages wanted
+	names    map[uint32]tableName // what the configuration calls its tables, by relation OID
+	tables   map[uint32]*Table    // by relation OID, as described on this connection
+	earlier  map[uint32]*Table    // as described on earlier connections: the same description keeps its pointer
 
 	inside  bool // between begin and commit
 	commit  LSN
@@ -122,6 +123,9 @@ func (d *decoder) relation(c *cursor) error {
 	n := int(c.uint16())
 	if t.Schema == "" {
 		t.Schema = "pg_catalog" // how the protocol abbreviates it
+	}
+	if name, ok := d.names[oid]; ok { // it was called otherwise when the row was written, or is since
+		t.Schema, t.Name = name.schema, name.table
 	}
 	for range n {
 		if c.err != nil {

@@ -35,7 +35,7 @@ func startSession(ctx context.Context, s *Stream, conn *pgconn.PgConn) (*session
 	if err != nil {
 		return nil, fmt.Errorf("identify system: %w", err)
 	}
-	slot, err := preflight(ctx, &s.cfg)
+	slot, names, err := preflight(ctx, &s.cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,9 @@ func startSession(ctx context.Context, s *Stream, conn *pgconn.PgConn) (*session
 	if err := startReplication(ctx, &s.cfg, conn, start); err != nil {
 		return nil, startFault(&s.cfg, err)
 	}
-	return newSession(s, conn, start, system.XLogPos), nil
+	n := newSession(s, conn, start, system.XLogPos)
+	n.decoder.names = names
+	return n, nil
 }
 
 // preflight checks what START_REPLICATION does not: it succeeds without the publication, and PostgreSQL 18 then loses
@@ -54,31 +56,35 @@ func startSession(ctx context.Context, s *Stream, conn *pgconn.PgConn) (*session
 //
 // It takes a connection of its own. Looked up on the replication connection, a table enters that backend's caches as it
 // is now, and PostgreSQL 18 then decodes older WAL by it: a backlog from before a DROP COLUMN came without the column.
-func preflight(ctx context.Context, cfg *StreamConfig) (*slot, error) {
+func preflight(ctx context.Context, cfg *StreamConfig) (*slot, map[uint32]tableName, error) {
 	conn, err := connect(ctx, cfg.URL, false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer closeConn(conn)
 	srv, err := readServer(ctx, conn)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := srv.fault(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	pub, err := readPublication(ctx, conn, cfg.Publication)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := pub.fault(cfg.Publication, cfg.Tables); err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	names, err := readTableNames(ctx, conn, cfg.Tables)
+	if err != nil {
+		return nil, nil, err
 	}
 	slot, err := readSlot(ctx, conn, cfg.Slot)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return slot, slot.fault(cfg.Slot, srv.database)
+	return slot, names, slot.fault(cfg.Slot, srv.database)
 }
 
 // resume decides where to start. Positions mean something on the cluster they come from only, and never ahead of its
@@ -104,6 +110,9 @@ func (s *Stream) resume(system pglogrepl.IdentifySystemResult, slot *slot) (LSN,
 		} else if h.system != "" {
 			s.log.Info("slot was confirmed by another process meanwhile", "from", start.String(), "to", slot.confirmed.String())
 		}
+	}
+	if h.lost {
+		s.noteRemade() // before the watermark moves: who sees the one has to see the other
 	}
 	h.system, h.lost = system.SystemID, false
 	start = max(start, slot.confirmed)

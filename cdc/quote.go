@@ -12,15 +12,7 @@ func quoteLiteral(text string) string {
 	return `'` + strings.ReplaceAll(strings.ReplaceAll(text, "\x00", ""), `'`, `''`) + `'`
 }
 
-// splitTable splits "schema.table" at its first dot; a name without one is in schema public.
-func splitTable(name string) (schema, table string) {
-	if schema, table, ok := strings.Cut(name, "."); ok {
-		return schema, table
-	}
-	return "public", name
-}
-
-// quoteTable quotes "schema.table" for SQL.
+// quoteTable quotes a table's name, as splitTable reads it, for SQL.
 func quoteTable(name string) string {
 	schema, table := splitTable(name)
 	return quoteIdent(schema) + "." + quoteIdent(table)

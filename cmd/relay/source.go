@@ -12,7 +12,7 @@ func sourceOf(cfg *mapping.Config) cdc.Source {
 		Schema: cfg.Source.Schema, Messages: cfg.Source.Messages,
 	}
 	for _, t := range cfg.Source.Tables {
-		s.Tables = append(s.Tables, cdc.SourceTable{Name: t.String(), Columns: t.Columns.Map(), Named: t.Columns.Named, Delete: t.Retention > 0})
+		s.Tables = append(s.Tables, cdc.SourceTable{Name: cdc.QualifiedName(t.Schema, t.Name), Columns: t.Columns.Map(), Named: t.Columns.Named, Delete: t.Retention > 0})
 	}
 	return s
 }
