@@ -106,11 +106,7 @@ func (s *slot) fault(name, database string) error {
 			Remedy: "name another slot in source.slot and run relay setup, or connect to that database",
 		}
 	case s.walStatus == "lost" || s.invalidation != "":
-		why := s.invalidation
-		if why == "" {
-			why = "WAL that it needs was removed"
-		}
-		return slotInvalidated(s.name, why, nil)
+		return slotInvalidated(s.name, s.invalidation, nil)
 	}
 	return nil
 }

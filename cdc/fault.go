@@ -156,10 +156,23 @@ func slotMissing(slot string, err error) error {
 		quoteLiteral(slot) + ", 'pgoutput')", err}
 }
 
-func slotInvalidated(slot, why string, err error) error {
+// slotInvalidated names the cause where the server tells one, which it does from version 17 on.
+func slotInvalidated(slot, cause string, err error) error {
+	why, again := "WAL that it needs was removed (max_slot_wal_keep_size)", "raise max_slot_wal_keep_size"
+	switch cause {
+	case "", "wal_removed":
+	case "idle_timeout":
+		why, again = "nobody streamed from it for longer than idle_replication_slot_timeout", "raise idle_replication_slot_timeout, or set it to 0"
+	case "rows_removed":
+		why, again = "rows of the catalog that it needs were removed", "set hot_standby_feedback = on at the standby"
+	case "wal_level_insufficient":
+		why, again = "wal_level of the primary was not logical for a time", "leave wal_level at logical"
+	default:
+		why, again = cause, "see invalidation_reason in the chapter on pg_replication_slots"
+	}
 	return &Fault{
 		FaultSlotInvalidated, "replication slot " + slot + " can no longer be read: " + why,
-		"SELECT pg_drop_replication_slot(" + quoteLiteral(slot) + "); then relay setup; to keep it from happening again raise max_slot_wal_keep_size",
+		"SELECT pg_drop_replication_slot(" + quoteLiteral(slot) + "); then relay setup, and relay replay for what was written meanwhile; to keep it from happening again " + again,
 		err,
 	}
 }

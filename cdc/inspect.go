@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -80,6 +82,9 @@ func (in *inspection) database(ctx context.Context, src *Source) error {
 		return err
 	}
 	in.slot(src.Slot, slot)
+	if err := in.wal(ctx, src.Slot); err != nil {
+		return err
+	}
 	return in.messages(ctx, src)
 }
 
@@ -182,15 +187,20 @@ func (in *inspection) publication(ctx context.Context, src *Source, partitioned 
 	return in.filters(ctx, pub)
 }
 
-// filters warns of row filters, which PostgreSQL has from version 15.
+// filters warns of what the publication holds back.
 func (in *inspection) filters(ctx context.Context, pub *publication) error {
-	rows, err := query(ctx, in.conn, `SELECT schemaname, tablename, to_jsonb(t)->>'rowfilter' FROM pg_publication_tables t
-  WHERE to_jsonb(t)->>'rowfilter' IS NOT NULL AND pubname = `+quoteLiteral(pub.name))
+	filters, err := readFilters(ctx, in.conn, pub.name)
 	if err != nil {
-		return fmt.Errorf("look up the filters of publication %s: %w", pub.name, err)
+		return err
 	}
-	for _, r := range rows {
-		in.warn("publication "+pub.name, fmt.Sprintf("sends only rows of %s.%s where %s", r[0], r[1], r[2]), "filter with where: in the configuration instead")
+	for _, table := range slices.Sorted(maps.Keys(filters)) {
+		f := filters[table]
+		if f.rows != "" {
+			in.warn("publication "+pub.name, fmt.Sprintf("sends only rows of %s where %s", table, f.rows), "filter with where: in the configuration instead")
+		}
+		if f.columns != "" {
+			in.warn("publication "+pub.name, fmt.Sprintf("sends only columns %s of %s", f.columns, table), "ALTER PUBLICATION "+quoteIdent(pub.name)+" SET TABLE with the tables alone")
+		}
 	}
 	return nil
 }
@@ -209,9 +219,33 @@ func (in *inspection) slot(name string, s *slot) {
 		state += ", " + s.retained + " bytes behind"
 	}
 	in.ok(subject, state)
-	if s.walStatus == "unreserved" {
-		in.warn(subject, "is about to lose WAL that it needs", "start relay, or raise max_slot_wal_keep_size")
+}
+
+// wal says how near the slot is to being lost, and which settings decide when it is.
+func (in *inspection) wal(ctx context.Context, name string) error {
+	w, err := readSlotWAL(ctx, in.conn, name)
+	if err != nil || w == nil || w.Risk() == RiskLost {
+		return err // said already
 	}
+	subject := "slot " + name
+	switch w.Risk() {
+	case RiskUnreserved:
+		in.warn(subject, "is about to lose WAL that it needs", "start relay, or raise max_slot_wal_keep_size")
+	case RiskClose:
+		in.warn(subject, fmt.Sprintf("is close to being lost: %d bytes kept, %d more and the server may drop it", w.Retained, max(0, w.Safe)),
+			"start relay, or raise max_slot_wal_keep_size")
+	case RiskExtended:
+		in.warn(subject, fmt.Sprintf("keeps %d bytes, more than max_wal_size", w.Retained), "start relay; if it runs, see what holds the slot: relay status")
+	}
+	if !w.Limited {
+		in.warn("max_slot_wal_keep_size", "is not set: a relay that is down for long keeps WAL until the disk is full, and then the database stops",
+			"ALTER SYSTEM SET max_slot_wal_keep_size = '…', of what the disk has to spare; then SELECT pg_reload_conf()")
+	}
+	if w.IdleTimeout > 0 {
+		in.warn("idle_replication_slot_timeout", fmt.Sprintf("is set: a relay that is down for longer than %s loses its slot", w.IdleTimeout),
+			"ALTER SYSTEM SET idle_replication_slot_timeout = 0; then SELECT pg_reload_conf(); max_slot_wal_keep_size bounds the disk")
+	}
+	return nil
 }
 
 // messages warns that whoever may call the function may send events.

@@ -63,6 +63,10 @@ type StreamStatus struct {
 	Confirmed LSN       // everything before it is durable, and confirmed as soon as there is a connection
 	ServerEnd LSN       // end of the server's WAL, as far as it told
 	LastByte  time.Time // when the server was last heard, to about StatusInterval
+
+	// Remade is how often the slot was lost and found again, so made by somebody, who may have left a gap: what is before it
+	// was not all received, although Confirmed passes it.
+	Remade int
 }
 
 // Stream reads the rows of a publication from a replication slot and hands them to a Consumer, over as many connections
@@ -200,6 +204,12 @@ func (s *Stream) failed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status.Err = err
+}
+
+func (s *Stream) noteRemade() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Remade++
 }
 
 func (s *Stream) progress(received, serverEnd LSN, heard time.Time) {

@@ -32,6 +32,7 @@ type tenure struct {
 	pump       *pump
 	mark       *cdc.Watermark
 	stream     *cdc.Stream
+	lookout    *lookout
 
 	lost    <-chan struct{}
 	release func()
@@ -97,13 +98,14 @@ func (t *tenure) prepare(ctx context.Context) error {
 		URL: cfg.Source.URL, Slot: cfg.Source.Slot, Publication: cfg.Source.Publication,
 		Tables: tableNames(cfg), Messages: cfg.Source.Messages, Start: start, Logger: r.log,
 	}, t.mark, t.pump)
+	t.lookout = newLookout(sourceOf(cfg), r.log)
 	return nil
 }
 
 func tableNames(cfg *mapping.Config) []string {
 	var names []string
 	for _, t := range cfg.Source.Tables {
-		names = append(names, t.String())
+		names = append(names, cdc.QualifiedName(t.Schema, t.Name))
 	}
 	return names
 }
@@ -163,6 +165,7 @@ func (t *tenure) run(ctx context.Context) error {
 	helpers.Go(func() { t.savePositions(background) })
 	helpers.Go(func() { t.listen(background) })
 	helpers.Go(func() { t.retain(background) })
+	helpers.Go(func() { t.lookout.run(background) })
 	streaming, endStream := context.WithCancel(context.Background())
 	streamed := make(chan struct{}) // closed when streamErr is set
 	var streamErr error
@@ -366,6 +369,8 @@ func (t *tenure) ready() (bool, string) {
 	switch {
 	case s.State == cdc.StateWaiting:
 		return true, "standing by: the slot is in use by another process"
+	case s.State == cdc.StateStreaming && t.lookout.problem() != "":
+		return false, t.lookout.problem()
 	case s.State == cdc.StateStreaming && time.Since(s.LastByte) < deadSilence:
 		return true, "streaming"
 	case s.State == cdc.StateStreaming:
