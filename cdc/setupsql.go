@@ -1,6 +1,7 @@
 package cdc
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -39,44 +40,46 @@ func SetupSQL(src Source) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
+	roleSQL(&b, cfg.User, cmp.Or(cfg.Database, cfg.User)) // the server takes the role's name for a database, too
 	role := quoteIdent(cfg.User)
-	fmt.Fprintf(&b, `-- relay: run as a superuser or the owner of the tables, in database %s, with psql and without --single-transaction:
+	tablesSQL(&b, &src, role)
+	fmt.Fprintf(&b, `
+-- The relay's own tables go here: nowhere else does the role create anything.
+CREATE SCHEMA IF NOT EXISTS %s AUTHORIZATION %s;
+`, quoteIdent(src.Schema), role)
+	streamSQL(&b, &src)
+	return b.String(), nil
+}
+
+func roleSQL(b *strings.Builder, user, database string) {
+	role := quoteIdent(user)
+	fmt.Fprintf(b, `-- relay: run as a superuser, in database %s, with psql and without --single-transaction:
 -- a slot cannot be made in a transaction that has written. The server needs wal_level = logical:
 -- ALTER SYSTEM SET wal_level = 'logical';  -- then restart it
 
--- The role that relay connects as. Give it a password with \password, or let it in by pg_hba.conf.
+-- The role that relay connects as. Give it a password with \password, and let it in by pg_hba.conf: a line for this database
+-- is all that it needs. With one for "replication" it could copy the whole cluster.
 %s
 ALTER ROLE %s LOGIN REPLICATION;  -- on RDS instead: GRANT rds_replication TO %s;
 GRANT CONNECT ON DATABASE %s TO %s;
-`, quoteIdent(cfg.Database), onlyIf(`SELECT FROM pg_roles WHERE rolname = `+quoteLiteral(cfg.User), "CREATE ROLE "+role+" LOGIN REPLICATION"),
-		role, role, quoteIdent(cfg.Database), role)
-	tablesSQL(&b, &src, role)
-	fmt.Fprintf(&b, `
--- The relay's own tables: relay setup and relay run make them here.
-CREATE SCHEMA IF NOT EXISTS %s AUTHORIZATION %s;
-
--- The publication, and after it the slot: the other way round loses rows.
-%s
-`, quoteIdent(src.Schema), role,
-		onlyIf(`SELECT FROM pg_publication WHERE pubname = `+quoteLiteral(src.Publication), createPublicationSQL(src.Publication, src.tableNames())))
-	for _, t := range src.Tables {
-		schema, table := splitTable(t.Name)
-		fmt.Fprintln(&b, onlyIf(fmt.Sprintf(`SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid AND p.pubname = %s
-    JOIN pg_class c ON c.oid = r.prrelid AND c.relname = %s JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = %s`,
-			quoteLiteral(src.Publication), quoteLiteral(table), quoteLiteral(schema)),
-			"ALTER PUBLICATION "+quoteIdent(src.Publication)+" ADD TABLE "+quoteTable(t.Name)))
-	}
-	fmt.Fprintf(&b, `SELECT pg_create_logical_replication_slot(%s, 'pgoutput')
-  WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %[1]s);
-`, quoteLiteral(src.Slot))
-	return b.String(), nil
+-- Before PostgreSQL 15 every role may create tables in schema public, this one too: REVOKE CREATE ON SCHEMA public FROM PUBLIC
+-- ends it, if nothing else relies on it.
+`, comment(quoteIdent(database)), onlyIf(`SELECT FROM pg_roles WHERE rolname = `+quoteLiteral(user), "CREATE ROLE "+role+" LOGIN REPLICATION"),
+		role, comment(role), quoteIdent(database), role)
 }
+
+// comment keeps a name from ending the comment it stands in.
+func comment(name string) string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(name) }
 
 func tablesSQL(b *strings.Builder, src *Source, role string) {
 	granted := make(map[string]bool)
 	for i := range src.Tables {
 		t := &src.Tables[i]
-		fmt.Fprintf(b, "\n-- Outbox %s. relay reads it for replay and explain; streaming needs no grant.\n", t.Name)
+		grant, why := "SELECT", "relay reads it for replay and explain; streaming needs no grant"
+		if t.Delete {
+			grant, why = "SELECT, DELETE", "relay reads it for replay and explain, and deletes from it for its retention; streaming needs no grant"
+		}
+		fmt.Fprintf(b, "\n-- Outbox %s. %s.\n", comment(t.Name), why)
 		if t.standard() {
 			fmt.Fprintln(b, strings.Replace(createTableSQL(t.Name), "CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1)+";")
 		}
@@ -84,12 +87,25 @@ func tablesSQL(b *strings.Builder, src *Source, role string) {
 			granted[schema] = true
 			fmt.Fprintf(b, "GRANT USAGE ON SCHEMA %s TO %s;\n", quoteIdent(schema), role)
 		}
-		grant := "SELECT"
-		if t.Delete {
-			grant = "SELECT, DELETE"
-		}
 		fmt.Fprintf(b, "GRANT %s ON %s TO %s;\n", grant, quoteTable(t.Name), role)
 	}
+}
+
+// streamSQL makes the publication, of which the DBA is the owner, and the slot.
+func streamSQL(b *strings.Builder, src *Source) {
+	name := quoteLiteral(src.Publication)
+	fmt.Fprintf(b, "\n-- The publication, and after it the slot: the other way round loses rows.\n%s\n",
+		onlyIf("SELECT FROM pg_publication WHERE pubname = "+name, createPublicationSQL(src.Publication, src.tableNames())))
+	for _, t := range src.Tables {
+		schema, table := splitTable(t.Name)
+		fmt.Fprintln(b, onlyIf(fmt.Sprintf(`SELECT FROM pg_publication p WHERE p.pubname = %s AND (p.puballtables OR EXISTS (SELECT FROM pg_publication_rel r
+    JOIN pg_class c ON c.oid = r.prrelid AND c.relname = %s JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = %s WHERE r.prpubid = p.oid))`,
+			name, quoteLiteral(table), quoteLiteral(schema)),
+			"ALTER PUBLICATION "+quoteIdent(src.Publication)+" ADD TABLE "+quoteTable(t.Name)))
+	}
+	fmt.Fprintf(b, `SELECT pg_create_logical_replication_slot(%s, 'pgoutput')
+  WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %[1]s);
+`, quoteLiteral(src.Slot))
 }
 
 // onlyIf wraps a statement so that it runs when the query finds nothing. The tag of the dollar quotes keeps a name with

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -202,11 +203,19 @@ func MigrationSQL(schema string) string {
 	return strings.ReplaceAll(b.String(), "{{schema}}", quote(schema))
 }
 
-// GrantSQL is what a role that does not own the tables needs to run the relay on them.
+var created = regexp.MustCompile(`CREATE (?:TABLE|VIEW|SEQUENCE)(?: IF NOT EXISTS)? {{schema}}\.(\w+)`)
+
+// GrantSQL makes a role that did not make the tables their owner, so that a newer relay can migrate them as that role. It
+// names each of them: in a schema that has others, those are none of the role's business.
 func GrantSQL(schema, role string) string {
-	return strings.NewReplacer("{{schema}}", quote(schema), "{{role}}", quote(role)).Replace(
-		`GRANT USAGE ON SCHEMA {{schema}} TO {{role}};
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {{schema}} TO {{role}};
-GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {{schema}} TO {{role}};
-`)
+	text := migrationTable
+	for _, m := range migrations() {
+		text += m.sql
+	}
+	var b strings.Builder
+	b.WriteString("GRANT USAGE, CREATE ON SCHEMA {{schema}} TO {{role}};\n")
+	for _, match := range created.FindAllStringSubmatch(text, -1) {
+		fmt.Fprintf(&b, "ALTER TABLE IF EXISTS {{schema}}.%s OWNER TO {{role}};\n", match[1]) // views and sequences too
+	}
+	return strings.NewReplacer("{{schema}}", quote(schema), "{{role}}", quote(role)).Replace(b.String())
 }

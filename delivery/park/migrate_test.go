@@ -71,7 +71,7 @@ func TestMigrationSQL_IsWhatMigrateDoes(t *testing.T) {
 	require.Empty(t, done)
 }
 
-func TestMigrate_NeedsNoRightToCreateWhatIsThere(t *testing.T) {
+func TestMigrate_NeedsNoRightOverTheDatabaseWhenADBADidIt(t *testing.T) {
 	t.Parallel()
 	admin := bare(t, pgtest.Database(t))
 	role, as := newRole(t, admin)
@@ -93,6 +93,14 @@ func TestMigrate_NeedsNoRightToCreateWhatIsThere(t *testing.T) {
 	settle(t, as, idsOf(rows))
 	require.NoError(t, as.Pause(t.Context(), "a"))
 	require.NoError(t, as.SavePositions(t.Context(), Origin{"1", "s"}, nil))
+
+	n := len(migrations()) + 1
+	_, err = as.migrate(t.Context(), append(migrations(), migration{n, "newer", "ALTER TABLE {{schema}}.delivery ADD newer int;"}))
+	require.NoError(t, err, "a newer relay may migrate as the role")
+	var others int
+	require.NoError(t, admin.pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_class
+		WHERE relnamespace = 'relay'::regnamespace AND relkind IN ('r', 'v', 'S') AND relowner <> $1::regrole`, quote(role)).Scan(&others))
+	require.Zero(t, others, "of the relations in its schema")
 }
 
 // newRole returns a role with no rights but to log in, and a store as it.
