@@ -99,21 +99,19 @@ func (l *lane) look() error {
 // takeBack makes what was about to be parked live again, unless its key is held back.
 func (l *lane) takeBack() {
 	t := &l.table
-	parks := t.parks
-	t.parks = nil
 	now := time.Now()
-	for _, it := range parks {
+	for _, it := range t.parks.empty() {
 		if it.write != buffered {
 			continue
 		}
 		key, keyed := l.laneKey(it.event)
 		switch {
 		case it.dead || l.behind(key, keyed):
-			t.parks = append(t.parks, it)
+			l.park(it)
 		case it.queue != nil:
 			it.write = unwritten
 		case it.due.After(now):
-			t.parks = append(t.parks, it)
+			l.park(it)
 			if keyed {
 				t.blocked[key] = struct{}{}
 			}

@@ -78,6 +78,7 @@ type lane struct {
 	table     tableWork
 	delivered int64
 	last      lastError
+	outage    outage
 }
 
 // lastError is for people: what went wrong last.
@@ -209,7 +210,7 @@ func (l *lane) appetite() {
 func (l *lane) enqueue(it *item) {
 	key, keyed := l.laneKey(it.event)
 	if l.behind(key, keyed) {
-		l.table.park(it)
+		l.park(it)
 		return
 	}
 	q := l.queue(key, keyed)

@@ -27,6 +27,7 @@ type memoryParker struct {
 	mu      sync.Mutex
 	rows    []Parked
 	nextID  int64
+	parks   int // calls
 	fail    func() error // asked before every call
 	slow    time.Duration
 	gone    bool
@@ -57,6 +58,7 @@ func (m *memoryParker) Park(_ context.Context, items []Parked) ([]int64, error) 
 	if err := m.enter(); err != nil {
 		return nil, err
 	}
+	m.parks++
 	ids := make([]int64, len(items))
 	for _, it := range items {
 		m.note("park %s %s attempts %d due %s", it.Event.ID, it.State, it.Attempts, it.Due.Format("04:05.000"))
@@ -496,6 +498,30 @@ func TestLane_ParksWhenBreakerOpensAndDrainsInOrder(t *testing.T) {
 		b.send("a999")
 		time.Sleep(time.Second)
 		require.Equal(t, parked, b.parker.nextID, "live again")
+		b.stop(t)
+	})
+}
+
+func TestLane_GathersWhatItParksWhileNobodyWaitsForIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(func(string, int) (Outcome, time.Duration) { return delivered, time.Millisecond })
+		ep := testEndpoint()
+		ep.Paused = true
+		b := startLane(t, ep, &memoryParker{}, s, EndpointState{})
+		for i := range 500 {
+			b.send(fmt.Sprintf("%c%03d", 'a'+i%7, i))
+			time.Sleep(2 * time.Millisecond)
+		}
+		time.Sleep(parkLinger)
+		require.Equal(t, 500, b.parker.count(Waiting))
+		require.LessOrEqual(t, b.parker.parks, 11, "one transaction in a tenth of a second")
+		require.Zero(t, b.acct.left(), "parked is settled")
+		for i := range 1000/16 + 1 {
+			b.send(fmt.Sprintf("%c%03d", 'a'+i%7, 500+i))
+		}
+		synctest.Wait()
+		require.Zero(t, b.acct.left(), "a good part of the window does not wait for company")
 		b.stop(t)
 	})
 }

@@ -83,7 +83,7 @@ func (l *lane) stop() {
 	if !diverted {
 		for it := l.open.head; it != nil; it = it.next {
 			if it.write == unwritten && (!it.flying || it.behind != nil) {
-				l.table.park(it)
+				l.park(it)
 			}
 		}
 	}

@@ -118,7 +118,7 @@ func (l *lane) record(it *item, keep bool) {
 	switch {
 	case it.live():
 		if it.write == unwritten {
-			l.table.park(it)
+			l.park(it)
 		}
 	case it.id != 0:
 		l.table.change(it, keep)
@@ -156,7 +156,7 @@ func (l *lane) retreat(q *keyQueue) {
 		switch {
 		case it.live():
 			if it.write == unwritten {
-				l.table.park(it)
+				l.park(it)
 			}
 		case it.due.IsZero():
 			l.table.drop(it)
@@ -196,7 +196,7 @@ func (l *lane) trim(q *keyQueue) {
 		it.queue, it.behind = nil, nil
 		if it.live() {
 			if it.write == unwritten {
-				l.table.park(it)
+				l.park(it)
 			}
 		} else {
 			l.table.drop(it)
@@ -215,7 +215,7 @@ func (l *lane) divert() {
 	clear(l.table.blocked)
 	for it := l.open.head; it != nil; it = it.next {
 		if it.write == unwritten {
-			l.table.park(it)
+			l.park(it)
 		}
 	}
 	l.ground()
@@ -293,7 +293,7 @@ func (l *lane) overstayed(q *keyQueue) {
 	default:
 		for it := q.head; it != nil && (it == q.head || it.flying); it = it.behind {
 			if it.live() && it.write == unwritten {
-				l.table.park(it)
+				l.park(it)
 			}
 		}
 		l.block(q)

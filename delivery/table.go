@@ -8,8 +8,6 @@ import (
 
 // Limits of a lane's work with the table.
 const (
-	parkBatch  = 1000 // deliveries in one Park
-	parkBytes  = 16 << 20
 	drainAhead = 2048      // most parked deliveries in a lane's memory while it drains
 	drainTotal = 16 * 2048 // most in all lanes', before each has but what its concurrency needs
 	backOffMin = 100 * time.Millisecond
@@ -24,7 +22,7 @@ type tableWork struct {
 	diverted bool
 	blocked  map[string]struct{} // keys whose new deliveries go to the table although others do not
 
-	parks     []*item // to become rows, in order
+	parks     parkBuffer
 	delivered []int64 // rows to remove
 	changed   []*item // rows to change
 	taken     map[int64]*item
@@ -52,9 +50,9 @@ func (t *tableWork) init() {
 }
 
 // park has a live item become a row.
-func (t *tableWork) park(it *item) {
+func (l *lane) park(it *item) {
 	it.write = buffered
-	t.parks = append(t.parks, it)
+	l.table.parks.put(it, l.linger())
 }
 
 // change has the row of an item follow it. keep says that the item stays in memory for its next attempt.
@@ -76,20 +74,32 @@ func (t *tableWork) leave(q *keyQueue) {
 	}
 }
 
-// pending reports whether there is something to write.
-func (t *tableWork) pending() bool {
-	return len(t.parks) > 0 || len(t.delivered) > 0 || len(t.changed) > 0 || t.gone || t.breaker
+// pending reports whether there is something to write, though it be in a while.
+func (t *tableWork) pending() bool { return len(t.parks.items) > 0 || t.stale() }
+
+// stale reports whether rows there are no longer say what is so.
+func (t *tableWork) stale() bool {
+	return len(t.delivered) > 0 || len(t.changed) > 0 || t.gone || t.breaker
 }
 
 // kickTable starts tend if it has work.
 func (l *lane) kickTable(now time.Time) {
 	t := &l.table
-	if t.running || !(t.pending() || l.wantsCheck() || l.wantsReview() || l.wantsMore(now)) {
+	if t.running {
+		return
+	}
+	if !(l.wantsSave(now) || l.wantsCheck() || l.wantsReview() || l.wantsMore(now)) {
+		if len(t.parks.items) > 0 {
+			l.wakeAt(t.parks.due)
+		}
 		return
 	}
 	t.running = true
 	l.env.done.Go(l.tend)
 }
+
+// wantsSave reports whether something is to be written now.
+func (l *lane) wantsSave(now time.Time) bool { return l.table.stale() || l.wantsPark(now) }
 
 func (l *lane) wantsCheck() bool {
 	return l.table.check && !l.stopping && l.paused == "" && l.state == BreakerClosed
@@ -124,7 +134,7 @@ func (l *lane) tend() {
 			if err == nil && l.wantsCheck() {
 				err = l.look()
 			}
-		case l.table.pending():
+		case l.wantsSave(now):
 			err = l.save()
 		case l.wantsReview():
 			err = l.review()
@@ -132,6 +142,7 @@ func (l *lane) tend() {
 			err = l.fetch()
 		default:
 			l.table.running = false
+			l.kickTable(now) // for what it leaves to be woken for
 			return
 		}
 		l.afterTable(err)
@@ -174,11 +185,13 @@ func (l *lane) afterTable(err error) {
 	l.mu.Lock()
 }
 
-// save writes everything there is to write. The rows come first and are settled after: a crash between the two sends
+// save writes what there is to write. The rows come first and are settled after: a crash between the two sends
 // them again, which the table recognises; the other way round would lose them.
 func (l *lane) save() error {
-	if err := l.saveParks(); err != nil {
-		return err
+	if l.wantsPark(time.Now()) {
+		if err := l.saveParks(); err != nil {
+			return err
+		}
 	}
 	if err := l.settleRows(); err != nil {
 		return err
@@ -188,18 +201,19 @@ func (l *lane) save() error {
 
 func (l *lane) saveParks() error {
 	t := &l.table
-	items, rows := l.takeParks()
+	items := t.parks.take()
 	if len(items) == 0 {
 		return nil
+	}
+	rows := make([]Parked, len(items))
+	for i, it := range items {
+		rows[i] = l.row(it)
 	}
 	l.mu.Unlock()
 	ids, err := l.env.parker.Park(l.env.write, rows)
 	l.mu.Lock()
 	if err != nil {
-		for _, it := range items {
-			it.write = buffered
-		}
-		t.parks = append(items, t.parks...)
+		t.parks.putBack(items)
 		for i, it := range items { // what was decided meanwhile is decided again, now that nothing is under way
 			if q := items[i].queue; it.result != nil && q.head == it {
 				l.resolve(q, *it.result)
@@ -213,32 +227,6 @@ func (l *lane) saveParks() error {
 		l.parked(it, ids[i])
 	}
 	return nil
-}
-
-// takeParks takes the next batch out of the buffer and makes rows of it.
-func (l *lane) takeParks() ([]*item, []Parked) {
-	t := &l.table
-	var items []*item
-	var rows []Parked
-	size, n := 0, 0
-	for _, it := range t.parks {
-		if len(items) == parkBatch || size >= parkBytes {
-			break
-		}
-		n++
-		if it.write != buffered { // delivered meanwhile
-			continue
-		}
-		it.write = underway
-		size += len(it.event.Payload)
-		items = append(items, it)
-		rows = append(rows, l.row(it))
-	}
-	t.parks = t.parks[n:]
-	if len(t.parks) == 0 {
-		t.parks = nil
-	}
-	return items, rows
 }
 
 // row is what the table is to hold of an item.

@@ -1,0 +1,79 @@
+package delivery
+
+import "time"
+
+// Limits of a lane's work with the table.
+const (
+	parkBatch  = 1000 // deliveries in one Park
+	parkBytes  = 16 << 20
+	parkLinger = 100 * time.Millisecond // longest that deliveries wait for company on their way into the table
+)
+
+// parkBuffer holds what is to become rows, in order. A transaction costs the database many times what a row does, and its
+// cores are the application's: while an endpoint is sent nothing, nobody waits for the single row, and rows are gathered.
+type parkBuffer struct {
+	items []*item
+	bytes int       // of all that was put in since it was empty
+	due   time.Time // when they are to be written
+}
+
+func (b *parkBuffer) put(it *item, linger time.Duration) {
+	if len(b.items) == 0 {
+		b.bytes, b.due = 0, time.Now().Add(linger)
+	}
+	b.items = append(b.items, it)
+	b.bytes += len(it.event.Payload)
+}
+
+// take takes out the next batch, all of which is then under way. What was delivered meanwhile is left out.
+func (b *parkBuffer) take() []*item {
+	batch := make([]*item, 0, min(len(b.items), parkBatch))
+	n, size := 0, 0
+	for _, it := range b.items {
+		if len(batch) == parkBatch || size >= parkBytes {
+			break
+		}
+		n++
+		if it.write != buffered {
+			continue
+		}
+		it.write = underway
+		size += len(it.event.Payload)
+		batch = append(batch, it)
+	}
+	b.items = b.items[n:]
+	if len(b.items) == 0 {
+		b.items = nil
+	}
+	return batch
+}
+
+// putBack undoes take.
+func (b *parkBuffer) putBack(batch []*item) {
+	for _, it := range batch {
+		it.write = buffered
+	}
+	b.items = append(batch, b.items...)
+}
+
+// empty takes out everything.
+func (b *parkBuffer) empty() []*item {
+	items := b.items
+	b.items = nil
+	return items
+}
+
+// wantsPark reports whether the buffer is to be written now: there is company enough, it has waited long enough, or
+// somebody waits for it. A reader that rests because the window is full must not rest on account of a buffer.
+func (l *lane) wantsPark(now time.Time) bool {
+	b := &l.table.parks
+	if len(b.items) == 0 {
+		return false
+	}
+	w := l.env.window
+	return l.stopping || l.paused == "" && l.state != BreakerOpen || !now.Before(b.due) ||
+		len(b.items) >= min(parkBatch, int(w.maxEvents/16)) || b.bytes >= min(parkBytes, int(w.maxBytes/16))
+}
+
+// linger is how long what is parked now may wait for company.
+func (l *lane) linger() time.Duration { return min(parkLinger, l.env.hold/8) }
