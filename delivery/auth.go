@@ -36,7 +36,7 @@ func basic(username, password string) string {
 // token is an access token, as the value of the Authorization header.
 type token struct {
 	*oauth2.Token
-	header []string
+	header string
 }
 
 // tokens gets access tokens by OAuth2 client credentials and keeps the last one until it expires or is refused. It is
@@ -80,7 +80,7 @@ func (t *tokens) get(ctx context.Context) (*token, error) {
 	if err != nil {
 		return nil, tokenError(err)
 	}
-	t.cached = &token{Token: fresh, header: []string{fresh.Type() + " " + fresh.AccessToken}}
+	t.cached = &token{Token: fresh, header: fresh.Type() + " " + fresh.AccessToken}
 	return t.cached, nil
 }
 

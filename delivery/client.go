@@ -23,13 +23,14 @@ type Request struct {
 // connections. It is safe for concurrent use.
 type Client struct {
 	timeout   time.Duration
-	transport *http.Transport
+	url       *url.URL // without user
+	host      string   // as in the Host header
+	headers   []header // what all attempts have in common, ready to be put into a map
+	head      requestHead
 	signer    *signer
-	tokens    *tokens      // of OAuth2; nil: none
-	template  http.Request // what all attempts have in common
-	headers   []header     // what all attempts have in common, ready to be put into a map
-	replay    bool         // whether net/http may send again what never left
+	tokens    *tokens // of OAuth2; nil: none
 	secrets   *strings.Replacer
+	transport transport
 }
 
 // header is a header with its value in the form a http.Header holds it, shared by all attempts.
@@ -46,14 +47,11 @@ func NewClient(ep *mapping.Endpoint, version string) (*Client, error) {
 	}
 	c := &Client{
 		timeout: ep.Timeout,
-		signer:  newSigner(ep.Secrets),
+		url:     u,
+		host:    u.Host,
 		headers: []header{{"User-Agent", []string{"relay/" + version}}},
-		replay:  true,
+		signer:  newSigner(ep.Secrets),
 		secrets: secretsOf(ep, u),
-	}
-	c.transport = newTransport(ep)
-	c.template = http.Request{
-		Method: http.MethodPost, URL: u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
 	if ep.Auth.OAuth2 != nil {
 		c.tokens = newTokens(ep)
@@ -67,6 +65,8 @@ func NewClient(ep *mapping.Endpoint, version string) (*Client, error) {
 			return nil, fmt.Errorf("endpoint %s: %w", ep.Name, err)
 		}
 	}
+	c.head = newRequestHead(c)
+	c.transport = c.newTransport(ep)
 	return c, nil
 }
 
@@ -90,14 +90,9 @@ func (c *Client) customHeader(name, value string) error {
 	if !validHeaderName(name) || !validHeaderValue(value) {
 		return fmt.Errorf("header %q: not a valid name and value", name)
 	}
-	switch name = http.CanonicalHeaderKey(name); name {
-	case "Host":
-		c.template.Host = value
+	if name = http.CanonicalHeaderKey(name); name == "Host" {
+		c.host = value
 		return nil
-	case "Idempotency-Key", "X-Idempotency-Key":
-		// With one of these net/http takes a POST for idempotent and repeats it by itself, even after the endpoint may
-		// have processed it. It cannot when it has no second copy of the body.
-		c.replay = false
 	}
 	c.setHeader(name, value)
 	return nil
@@ -118,15 +113,15 @@ func (c *Client) setHeader(name, value string) {
 // first the attempt is aborted.
 func (c *Client) Send(ctx context.Context, r *Request) Outcome {
 	start := time.Now()
-	a := &attempt{client: c, parent: ctx}
-	o := a.run(r)
+	a := &attempt{client: c, parent: ctx, request: r, deadline: start.Add(c.timeout)}
+	o := a.run()
 	o.Duration = time.Since(start)
 	return o
 }
 
 // Close closes idle connections. Attempts under way go on, and the client remains usable.
 func (c *Client) Close() {
-	c.transport.CloseIdleConnections()
+	c.transport.close()
 	if c.tokens != nil {
 		c.tokens.close()
 	}

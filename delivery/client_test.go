@@ -3,7 +3,6 @@ package delivery
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -315,17 +314,6 @@ func TestClient_ReportsWhatKeepsItFromConnecting(t *testing.T) {
 			require.NotContains(t, o.Err, "sesame")
 		})
 	}
-}
-
-func TestClient_PresentsItsCertificate(t *testing.T) {
-	t.Parallel()
-	e := deliverytest.NewTLS(t, nil)
-	ep := endpointAt(e.URL)
-	ep.TLS.Roots = e.Roots()
-	ep.TLS.Certificate = &tls.Certificate{}
-	c := newClient(t, ep)
-	require.Len(t, c.transport.TLSClientConfig.Certificates, 1)
-	require.Empty(t, plainTransport(ep).TLSClientConfig.Certificates, "a token endpoint is not shown it")
 }
 
 func TestClient_AbortsWhenTheRelayStops(t *testing.T) {

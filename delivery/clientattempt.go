@@ -1,15 +1,12 @@
 package delivery
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -20,36 +17,42 @@ const (
 
 // attempt is one attempt under way.
 type attempt struct {
-	client *Client
-	parent context.Context
-	trace  httptrace.ClientTrace
+	client        *Client
+	parent        context.Context
+	request       *Request
+	authorization string // with the OAuth2 token; empty: none
+	deadline      time.Time
 
-	connected atomic.Bool // a connection was had
-	reused    atomic.Bool // it was a kept-alive one
+	// What the transport says of it. It is in full when roundTrip returns.
+	status     int // of the answer; 0: none came
+	retryAfter string
+	text       []byte // the beginning of the answer's body, unless it is of no interest
+	connected  bool   // a connection was had
+	reused     bool   // it was a kept-alive one
+	answering  bool   // the first byte of an answer came
 }
 
 // run makes the attempt, and once more with a fresh token when the endpoint no longer takes the cached one.
-func (a *attempt) run(r *Request) Outcome {
-	if problem := r.problem(); problem != "" {
+func (a *attempt) run() Outcome {
+	if problem := a.request.problem(); problem != "" {
 		return Outcome{Verdict: Invalid, Reason: ReasonInvalid, Err: problem}
 	}
-	ctx, cancel := context.WithTimeout(a.parent, a.client.timeout)
-	defer cancel()
-	a.trace.GotConn = a.gotConn
-	ctx = httptrace.WithClientTrace(ctx, &a.trace)
 	if a.client.tokens == nil {
-		return a.post(ctx, r, nil)
+		return a.post()
 	}
-	return a.postWithToken(ctx, r)
+	return a.postWithToken()
 }
 
-func (a *attempt) postWithToken(ctx context.Context, r *Request) Outcome {
+func (a *attempt) postWithToken() Outcome {
+	ctx, cancel := context.WithDeadline(a.parent, a.deadline)
+	defer cancel()
 	for refreshed := false; ; refreshed = true {
 		token, err := a.client.tokens.get(ctx)
 		if err != nil {
-			return a.tokenFailed(ctx, err)
+			return a.tokenFailed(err)
 		}
-		o := a.post(ctx, r, token.header)
+		a.authorization = token.header
+		o := a.post()
 		if o.Status != http.StatusUnauthorized || refreshed {
 			return o
 		}
@@ -58,101 +61,85 @@ func (a *attempt) postWithToken(ctx context.Context, r *Request) Outcome {
 }
 
 // post sends the request and reads the answer.
-func (a *attempt) post(ctx context.Context, r *Request, authorization []string) Outcome {
-	// The transport is used without a http.Client, which would follow redirects (a 303 becomes an empty GET whose 200
-	// looks like a delivery) and print URLs in its errors.
-	resp, err := a.client.transport.RoundTrip(a.request(ctx, r, authorization))
-	if err != nil {
-		return a.failed(ctx, err)
+func (a *attempt) post() Outcome {
+	a.status, a.retryAfter, a.text = 0, "", nil
+	err := a.client.transport.roundTrip(a.parent, a)
+	if a.status == 0 {
+		return a.failed(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it has nothing to say that reading has not
-	text, err := readAnswer(resp)
-	o := answered(resp.StatusCode)
+	o := answered(a.status)
 	// Any status but 2xx stands when its text is cut off: nothing is lost by believing it. A 2xx cut off may have been
 	// made up by something on the way whose other side died, so it is asked again. What is late is late, whatever it says.
-	if err != nil && (o.Verdict == Delivered || ctx.Err() != nil) {
-		late := a.failed(ctx, err)
-		late.Status = resp.StatusCode
+	if err != nil && (o.Verdict == Delivered || a.over()) {
+		late := a.failed(err)
+		late.Status = a.status
 		return late
 	}
 	if o.Verdict == Delivered {
 		return o
 	}
-	if o.Verdict == Throttled || o.Status == http.StatusServiceUnavailable {
-		o.RetryAfter = parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())
-	}
-	o.Err = a.client.text(statusText(resp) + a.withoutToken(withoutEcho(text, r.Body.Bytes), authorization))
+	o.RetryAfter = parseRetryAfter(a.retryAfter, time.Now())
+	o.Err = a.client.text(statusText(a.status) + a.withoutToken(withoutEcho(a.text, a.request.Body.Bytes)))
 	return o
 }
 
+// over reports whether the attempt's time is over, or the relay has ended it.
+func (a *attempt) over() bool { return a.parent.Err() != nil || a.late() }
+
+func (a *attempt) late() bool { return !time.Now().Before(a.deadline) }
+
 // withoutToken hides the access token, which changes, from what the endpoint said.
-func (a *attempt) withoutToken(text string, authorization []string) string {
-	if authorization == nil {
+func (a *attempt) withoutToken(text string) string {
+	if a.authorization == "" {
 		return text
 	}
-	_, token, _ := strings.Cut(authorization[0], " ")
+	_, token, _ := strings.Cut(a.authorization, " ")
 	return strings.NewReplacer(pairs([]string{token})...).Replace(text)
 }
 
-func statusText(resp *http.Response) string {
-	s := "answered " + strconv.Itoa(resp.StatusCode)
-	if t := http.StatusText(resp.StatusCode); t != "" {
+func statusText(status int) string {
+	s := "answered " + strconv.Itoa(status)
+	if t := http.StatusText(status); t != "" {
 		s += " " + t
 	}
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+	if status >= 300 && status < 400 {
 		s += " (redirects are not followed; change the url)"
 	}
 	return s + ": "
 }
 
-// request builds the request. Its header map is its own: the transport may still read it when the attempt is over.
-func (a *attempt) request(ctx context.Context, r *Request, authorization []string) *http.Request {
-	c := a.client
-	req := c.template.WithContext(ctx)
-	req.Header = c.header(r, time.Now(), authorization)
-	req.ContentLength = int64(len(r.Body.Bytes))
-	if req.ContentLength == 0 {
-		req.Body = http.NoBody
-		return req
-	}
-	req.Body = newRequestBody(r.Body.Bytes)
-	if c.replay {
-		// Lets the transport take another connection when not one byte was written to a kept-alive one, or when an HTTP/2
-		// server says that it has not looked at the request. Nothing else makes it repeat a POST.
-		req.GetBody = func() (io.ReadCloser, error) { return newRequestBody(r.Body.Bytes), nil }
-	}
-	return req
-}
-
-func (a *attempt) gotConn(info httptrace.GotConnInfo) {
-	a.connected.Store(true)
-	a.reused.Store(info.Reused)
-}
-
-// newRequestBody returns a reader of a body that is shared with other attempts. It is of a type that net/http knows to be in
-// memory: for any other it sends the headers ahead in a write of their own, a system call more for every attempt.
-func newRequestBody(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }
-
 // readAnswer reads the answer to its end, so that the connection can be used again, or to answerLimit, after which
-// closing it costs less than reading on. It returns the beginning if the status is not 2xx.
-func readAnswer(resp *http.Response) ([]byte, error) {
+// closing it costs less than reading on. It returns the beginning if the status is not 2xx, and whether it came to the end.
+func readAnswer(resp *http.Response) (text []byte, ended bool, err error) {
 	if resp.StatusCode < 200 || resp.Body == http.NoBody {
-		return nil, nil
+		return nil, resp.StatusCode >= 200, nil
 	}
-	var text []byte
 	if resp.StatusCode >= 300 {
-		text = make([]byte, textLimit)
-		n, err := io.ReadFull(resp.Body, text)
-		if text = text[:n]; err != nil {
-			return text, err
+		if text, err = readText(resp.Body); err != nil {
+			if errors.Is(err, io.EOF) {
+				return text, true, nil
+			}
+			return text, false, err
 		}
 	}
 	if resp.ContentLength > answerLimit {
-		return text, nil
+		return text, false, nil
 	}
-	_, err := io.CopyN(io.Discard, resp.Body, answerLimit)
+	_, err = io.CopyN(io.Discard, resp.Body, answerLimit)
 	if errors.Is(err, io.EOF) {
-		err = nil
+		return text, true, nil
 	}
-	return text, err
+	return text, false, err
+}
+
+// readText reads up to textLimit. It returns io.EOF if that was all.
+func readText(r io.Reader) (text []byte, err error) {
+	text = make([]byte, textLimit)
+	n := 0
+	for n < len(text) && err == nil {
+		var m int
+		m, err = r.Read(text[n:])
+		n += m
+	}
+	return text[:n], err
 }

@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // header returns the headers of an attempt made now. Canonical names go into the map as they are, without being looked
 // at again, and all values of the attempt share one array.
-func (c *Client) header(r *Request, now time.Time, authorization []string) http.Header {
+func (c *Client) header(r *Request, now time.Time, authorization string) http.Header {
 	h := make(http.Header, len(c.headers)+len(r.Body.Headers)+7)
 	for i := range c.headers {
 		h[c.headers[i].name] = c.headers[i].values
@@ -26,22 +27,33 @@ func (c *Client) header(r *Request, now time.Time, authorization []string) http.
 	timestamp := strconv.FormatInt(now.Unix(), 10)
 	set("Webhook-Id", r.ID)
 	set("Webhook-Timestamp", timestamp)
-	if signature := c.signer.sign(r.ID, timestamp, r.Body.Bytes); signature != "" {
-		set("Webhook-Signature", signature)
+	if len(c.signer.keys) > 0 {
+		set("Webhook-Signature", c.signer.sign(r.ID, timestamp, r.Body.Bytes))
 	} else {
 		delete(h, "Webhook-Signature")
 	}
 	set("Content-Type", r.Body.ContentType)
-	if r.Traceparent != "" && validHeaderValue(r.Traceparent) {
-		set("Traceparent", r.Traceparent)
-		if r.Tracestate != "" && validHeaderValue(r.Tracestate) {
-			set("Tracestate", r.Tracestate)
+	if parent, state := r.trace(); parent != "" {
+		set("Traceparent", parent)
+		if state != "" {
+			set("Tracestate", state)
 		}
 	}
-	if authorization != nil {
-		h["Authorization"] = authorization
+	if authorization != "" {
+		set("Authorization", authorization)
 	}
 	return h
+}
+
+// trace returns the trace context as far as it can be a header: a trace is worth no delivery.
+func (r *Request) trace() (parent, state string) {
+	if r.Traceparent == "" || !validHeaderValue(r.Traceparent) {
+		return "", ""
+	}
+	if validHeaderValue(r.Tracestate) {
+		state = r.Tracestate
+	}
+	return r.Traceparent, state
 }
 
 // problem says why the request cannot be sent; it is empty if it can. Nothing from a row gets into a header that could
@@ -56,7 +68,7 @@ func (r *Request) problem() string {
 		return fmt.Sprintf("content type %s cannot be a header", quoted(r.Body.ContentType))
 	}
 	for _, h := range r.Body.Headers {
-		if !validHeaderName(h[0]) || !validHeaderValue(h[1]) {
+		if !strings.HasPrefix(h[0], "ce-") || !validHeaderName(h[0]) || !validHeaderValue(h[1]) {
 			return fmt.Sprintf("header %s has a name or a value that cannot be sent", quoted(h[0]))
 		}
 	}

@@ -23,28 +23,14 @@ const (
 	sessionsAtLeast = 8
 )
 
-// newTransport returns the transport of one endpoint, with a kept-alive connection for every concurrent attempt.
-func newTransport(ep *mapping.Endpoint) *http.Transport {
-	t := plainTransport(ep)
-	t.TLSClientConfig.ServerName = ep.TLS.ServerName
-	if ep.TLS.Certificate != nil {
-		t.TLSClientConfig.Certificates = []tls.Certificate{*ep.TLS.Certificate}
-	}
-	return t
-}
-
 // plainTransport returns a transport with the endpoint's limits, network and roots, but not its name and certificate,
 // which are for nobody else.
 func plainTransport(ep *mapping.Endpoint) *http.Transport {
 	conns := max(ep.Concurrency, 1)
 	return &http.Transport{
-		Proxy:       nil, // the environment's proxy would see what is sent, and dial in our place
-		DialContext: newDialer(ep.Network, ep.Timeout).DialContext,
-		TLSClientConfig: &tls.Config{
-			MinVersion:         tls.VersionTLS12,
-			RootCAs:            ep.TLS.Roots,
-			ClientSessionCache: tls.NewLRUClientSessionCache(max(conns, sessionsAtLeast)),
-		},
+		Proxy:                  nil, // the environment's proxy would see what is sent, and dial in our place
+		DialContext:            newDialer(ep.Network, ep.Timeout).DialContext,
+		TLSClientConfig:        rootsConfig(ep),
 		TLSHandshakeTimeout:    ep.Timeout + backstop,
 		ForceAttemptHTTP2:      true, // which a dialer or a TLS configuration of one's own turns off
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
@@ -56,6 +42,14 @@ func plainTransport(ep *mapping.Endpoint) *http.Transport {
 		MaxResponseHeaderBytes: headerLimit,
 		ReadBufferSize:         bufferSize,
 		WriteBufferSize:        bufferSize,
+	}
+}
+
+func rootsConfig(ep *mapping.Endpoint) *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		RootCAs:            ep.TLS.Roots,
+		ClientSessionCache: tls.NewLRUClientSessionCache(max(ep.Concurrency, sessionsAtLeast)),
 	}
 }
 

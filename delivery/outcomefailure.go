@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -12,7 +11,7 @@ import (
 )
 
 // failed returns the outcome of an attempt without a complete answer.
-func (a *attempt) failed(ctx context.Context, err error) Outcome {
+func (a *attempt) failed(err error) Outcome {
 	if a.parent.Err() != nil {
 		return Outcome{Verdict: Aborted, Reason: ReasonAborted, Err: "the relay ended the attempt"}
 	}
@@ -20,12 +19,12 @@ func (a *attempt) failed(ctx context.Context, err error) Outcome {
 	switch denied, isDenied := errors.AsType[*DeniedError](err); {
 	case isDenied:
 		o.Verdict, o.Reason, o.Err = Denied, ReasonDenied, denied.Error()
-	case ctx.Err() != nil:
-		o.Reason, o.Err = ReasonTimeout, a.late()
+	case a.late():
+		o.Reason, o.Err = ReasonTimeout, a.lateText()
 	default:
 		o.Reason = reasonOf(err)
 	}
-	if o.Reason == ReasonReset && a.reused.Load() && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if o.Reason == ReasonReset && a.reused && !a.answering {
 		// Most likely the endpoint closed the connection for having been idle just as the request was on its way. It is
 		// an attempt, as the request may have been processed, but says nothing of how the endpoint is.
 		o.Reason = ReasonStale
@@ -34,8 +33,8 @@ func (a *attempt) failed(ctx context.Context, err error) Outcome {
 }
 
 // tokenFailed returns the outcome of an attempt that had no token to show.
-func (a *attempt) tokenFailed(ctx context.Context, err error) Outcome {
-	o := a.failed(ctx, err)
+func (a *attempt) tokenFailed(err error) Outcome {
+	o := a.failed(err)
 	if o.Verdict == Failed {
 		o.Reason = ReasonAuth
 		o.Err = a.client.text(err.Error())
@@ -43,8 +42,8 @@ func (a *attempt) tokenFailed(ctx context.Context, err error) Outcome {
 	return o
 }
 
-func (a *attempt) late() string {
-	if !a.connected.Load() {
+func (a *attempt) lateText() string {
+	if !a.connected {
 		return "no connection within " + a.client.timeout.String()
 	}
 	return "no complete answer within " + a.client.timeout.String()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,12 +50,12 @@ func NewPreview(ep *mapping.Endpoint, version string, r *Request, now time.Time)
 	if problem := r.problem(); problem != "" {
 		return nil, errors.New(problem)
 	}
-	var authorization []string
+	var authorization string
 	if c.tokens != nil {
-		authorization = []string{"Bearer " + hiddenText}
+		authorization = "Bearer " + hiddenText
 	}
 	h := c.header(r, now, authorization)
-	p := &Preview{Method: c.template.Method, Body: r.Body.Bytes, url: ep.URL, hidden: map[string]string{}}
+	p := &Preview{Method: http.MethodPost, Body: r.Body.Bytes, url: ep.URL, hidden: map[string]string{}}
 	for i := range c.headers {
 		name := c.headers[i].name
 		if name == "User-Agent" || &h[name][0] != &c.headers[i].values[0] { // the row's own go before configured ones
@@ -67,12 +68,12 @@ func NewPreview(ep *mapping.Endpoint, version string, r *Request, now time.Time)
 		}
 		h[name] = []string{shown}
 	}
-	u := *c.template.URL
+	u := *c.url
 	if u.User = nil; u.RawQuery != "" {
 		u.RawQuery = hiddenText
 	}
 	p.URL = u.String()
-	h["Host"], h["Content-Length"] = []string{c.template.Host}, []string{strconv.Itoa(len(p.Body))}
+	h["Host"], h["Content-Length"] = []string{c.host}, []string{strconv.Itoa(len(p.Body))}
 	for _, name := range slices.SortedFunc(maps.Keys(h), byRank) {
 		p.Headers = append(p.Headers, [2]string{name, h[name][0]})
 	}

@@ -39,25 +39,25 @@ func newSigner(secrets []mapping.Secret) *signer {
 
 // sign returns the webhook-signature header; it is empty without secrets.
 func (s *signer) sign(id, timestamp string, body []byte) string {
-	if len(s.keys) == 0 {
-		return ""
-	}
+	return string(s.append(nil, id, []byte(timestamp), body))
+}
+
+// append appends the webhook-signature header.
+func (s *signer) append(b []byte, id string, timestamp, body []byte) []byte {
 	buf := s.scratch.Get().(*[]byte)
 	defer s.scratch.Put(buf)
-	// The beginning of what is signed, and what the signatures are written behind.
-	b := append((*buf)[:0], id...)
-	b = append(b, '.')
-	b = append(b, timestamp...)
-	b = append(b, '.')
-	prefix := len(b)
+	prefix := append((*buf)[:0], id...) // the beginning of what is signed
+	prefix = append(prefix, '.')
+	prefix = append(prefix, timestamp...)
+	prefix = append(prefix, '.')
+	*buf = prefix
 	for i, key := range s.keys {
 		if i > 0 {
 			b = append(b, ' ')
 		}
-		b = key.append(b, b[:prefix], body)
+		b = key.append(b, prefix, body)
 	}
-	*buf = b
-	return string(b[prefix:])
+	return b
 }
 
 // append appends the signature of prefix and body to b.
