@@ -87,7 +87,7 @@ func (l *lane) unload(b *batch, q *keyQueue, it *item) *batch {
 func (l *lane) landBatch(b *batch, out Outcome, now time.Time) {
 	oldest := b.items[0]
 	for _, it := range b.items {
-		l.landed(it, out, now)
+		l.landed(it, out)
 		if it.attempts > oldest.attempts {
 			oldest = it
 		}

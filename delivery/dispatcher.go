@@ -157,6 +157,9 @@ func (d *Dispatcher) tick(ctx context.Context) {
 			return
 		case now := <-noting.C:
 			d.cfg.Metrics.note(now)
+			for _, l := range *d.lanes.Load() {
+				l.lookAtOutage(now)
+			}
 		case now := <-t.C:
 			d.relieve(now, hold)
 			if d.mu.TryLock() { // a Reload does the same

@@ -148,11 +148,14 @@ func (l *lane) land(f *flight, out Outcome) {
 		return
 	}
 	now := time.Now()
+	if out.Verdict != Delivered && out.Verdict != Aborted { // first: what opens the breaker is why it opens
+		l.last = lastError{at: now, reason: out.Reason, text: out.Err}
+	}
 	l.noteBreaker()
 	if f.batch != nil {
 		l.landBatch(f.batch, out, now)
 	} else {
-		l.landed(f.it, out, now)
+		l.landed(f.it, out)
 		l.resolve(f.queue, l.judge(f.it, out, now))
 	}
 	if out.Verdict == Delivered && l.ramp < l.ep.Concurrency {
@@ -162,14 +165,13 @@ func (l *lane) land(f *flight, out Outcome) {
 }
 
 // landed notes what an attempt did to an item.
-func (l *lane) landed(it *item, out Outcome, now time.Time) {
+func (l *lane) landed(it *item, out Outcome) {
 	it.flying = false
 	if out.Attempted() {
 		it.attempts++
 	}
 	if out.Verdict != Delivered && out.Verdict != Aborted {
 		it.status, it.err = out.Status, out.Err
-		l.last = lastError{at: now, reason: out.Reason, text: out.Err}
 	}
 }
 
@@ -200,13 +202,12 @@ func (l *lane) noteBreaker() {
 		l.table.more = true
 		l.wakeAt(l.breaker.RetryAt())
 		if was == BreakerClosed {
-			l.env.log.Warn("endpoint breaker opened", "endpoint", l.name, "reason", string(l.last.reason),
-				"err", l.last.text, "retry_at", l.breaker.RetryAt())
+			l.outage.opened(time.Now(), l.env.log, l.name, l.last, l.breaker.RetryAt())
 		}
 		l.table.breaker = true
 	case BreakerClosed:
 		l.table.breaker = true
-		l.env.log.Info("endpoint recovered", "endpoint", l.name)
+		l.outage.recovered(time.Now(), l.env.log, l.name)
 	case BreakerHalfOpen:
 		l.ramp = l.ep.Breaker.Probes
 	}
