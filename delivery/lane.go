@@ -79,7 +79,6 @@ type lane struct {
 	delivered int64
 	last      lastError
 	outage    outage
-	outage    outage
 }
 
 // lastError is for people: what went wrong last.
