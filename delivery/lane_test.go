@@ -27,7 +27,7 @@ type memoryParker struct {
 	mu      sync.Mutex
 	rows    []Parked
 	nextID  int64
-	parks   int // calls
+	parks   int          // calls
 	fail    func() error // asked before every call
 	slow    time.Duration
 	gone    bool
