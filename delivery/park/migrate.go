@@ -197,10 +197,14 @@ func MigrationSQL(schema string) string {
 	var b strings.Builder
 	b.WriteString("CREATE SCHEMA IF NOT EXISTS {{schema}};\n" + migrationTable + ";\n")
 	for _, m := range migrations() {
-		fmt.Fprintf(&b, "DO $relay$ BEGIN\nIF NOT EXISTS (SELECT FROM {{schema}}.migration WHERE version = %d) THEN\n%s", m.version, m.sql)
-		fmt.Fprintf(&b, "INSERT INTO {{schema}}.migration (version, name) VALUES (%d, '%s');\nEND IF;\nEND $relay$;\n", m.version, m.name)
+		fmt.Fprintf(&b, "DO {{tag}} BEGIN\nIF NOT EXISTS (SELECT FROM {{schema}}.migration WHERE version = %d) THEN\n%s", m.version, m.sql)
+		fmt.Fprintf(&b, "INSERT INTO {{schema}}.migration (version, name) VALUES (%d, '%s');\nEND IF;\nEND {{tag}};\n", m.version, m.name)
 	}
-	return strings.ReplaceAll(b.String(), "{{schema}}", quote(schema))
+	tag := "$relay$"
+	for strings.Contains(schema, tag) { // which would end the quotes
+		tag = tag[:len(tag)-1] + "_$"
+	}
+	return strings.NewReplacer("{{schema}}", quote(schema), "{{tag}}", tag).Replace(b.String())
 }
 
 var created = regexp.MustCompile(`CREATE (?:TABLE|VIEW|SEQUENCE)(?: IF NOT EXISTS)? {{schema}}\.(\w+)`)
