@@ -17,9 +17,10 @@ SEED ?=
 VERSIONS ?= 14 15 16 17 18
 MATRIX ?= ./cdc ./delivery/park ./cmd/relay ./internal/campaign
 BENCH ?=
+BASE ?= HEAD~1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-matrix test-versions soak lint fmt bench cross fuzz clean postgres packages
+.PHONY: help build demo test test-matrix test-versions soak lint fmt bench bench-compare cross fuzz clean postgres packages
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +64,9 @@ fmt: $(LINT) ## Format the code with gofumpt.
 
 bench: build postgres ## Measure relay against the limit of this machine; flags in BENCH='…', -h for help.
 	go run ./cmd/bench -relay ./bin/relay $(BENCH)
+
+bench-compare: build postgres ## Hold this tree against the commit BASE=HEAD~1, in turns; flags in BENCH='…'.
+	go run ./cmd/bench -relay ./bin/relay -compare $(BASE) $(BENCH)
 
 cross: ## Build for Linux and macOS, amd64 and arm64, into dist.
 	@set -e; for os in linux darwin; do for arch in amd64 arm64; do \

@@ -1,6 +1,6 @@
-// Bench measures relay on this machine against the pipe: the same decoding and the same POSTs, in key order, with no
-// relay logic between. Both drain the same backlog, and follow the same steady writer, as processes of their own, in
-// turns.
+// Bench measures relay on this machine, in turns with what it is to be held against: the pipe, which does the same decoding
+// and the same POSTs in key order and nothing else, once over net/http and once over connections of its own, and a polling
+// relay such as one writes instead. All are processes of their own, on the same Postgres, with the same receivers.
 package main
 
 import (
@@ -10,8 +10,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -20,17 +20,18 @@ import (
 // options are what the flags say.
 type options struct {
 	relay       string
-	rows        int
-	rounds      int
-	delays      []time.Duration
-	endpoints   []int
-	concurrency int
-	only        []string
-	systems     []string
-	rate        int
-	steady      time.Duration
+	compare     string // the commit to hold relay against; empty: none
+	suite       string
+	run         *regexp.Regexp // of scenarios' names, instead of the suite
+	systems     []string       // empty: the scenario's
+	rows        int            // 0: the scenario's
+	rounds      int            // 0: the suite's
+	steady      time.Duration  // 0: the suite's
+	concurrency int            // 0: the scenario's
 	format      string
 	sign        bool
+	output      string
+	list        bool
 }
 
 func main() {
@@ -44,39 +45,67 @@ func main() {
 }
 
 func dispatch(ctx context.Context, args []string) error {
-	if len(args) == 2 && args[0] == pipeCommand {
-		return runPipe(ctx, args[1])
+	if len(args) == 2 {
+		switch args[0] {
+		case pipeCommand:
+			return runPipe(ctx, args[1])
+		case pollerCommand:
+			return runPoller(ctx, args[1])
+		}
 	}
 	opts, err := parse(args)
 	if err != nil {
 		return err
 	}
+	if opts.list {
+		for _, s := range opts.scenarios() {
+			fmt.Println(s.name)
+		}
+		return nil
+	}
 	return run(ctx, opts)
 }
 
 func parse(args []string) (*options, error) {
-	o := &options{delays: []time.Duration{0, 20 * time.Millisecond}, endpoints: []int{1, 10}}
-	o.only, o.systems = []string{"drain", "steady", "park"}, []string{"pipe", "relay"}
+	o := &options{}
 	set := flag.NewFlagSet("bench", flag.ContinueOnError)
 	set.StringVar(&o.relay, "relay", "bin/relay", "the relay `binary` to measure")
-	set.IntVar(&o.rows, "rows", 100_000, "deliveries that a backlog makes: the `rows` of one endpoint, a tenth of them for ten")
-	set.IntVar(&o.rounds, "rounds", 3, "how often each is measured; medians are printed")
-	set.Func("delays", "how long the receiver takes to answer (default 0s,20ms)", list(&o.delays, time.ParseDuration))
-	set.Func("endpoints", "how many endpoints take every event (default 1,10)", list(&o.endpoints, strconv.Atoi))
-	set.IntVar(&o.concurrency, "concurrency", 0, "requests under way per endpoint (default 16, and 64 where the receiver is slow)")
-	set.Func("only", "what to measure (default drain,steady,park)", list(&o.only, oneOf(o.only...)))
-	set.Func("systems", "whom to measure, in turns (default pipe,relay)", list(&o.systems, oneOf(o.systems...)))
-	set.IntVar(&o.rate, "rate", 500, "events a second of the steady writer")
-	set.DurationVar(&o.steady, "steady", 10*time.Second, "how long the steady writer writes")
+	set.StringVar(&o.compare, "compare", "", "hold it against the relay of this `commit` instead of writing the report")
+	set.StringVar(&o.suite, "suite", "quick", "which scenarios to run: quick (about 5 minutes), full (about 25)")
+	set.Func("run", "run the scenarios whose names match this `regexp` instead of a suite's", func(text string) (err error) {
+		o.run, err = regexp.Compile(text)
+		return err
+	})
+	set.BoolVar(&o.list, "list", false, "print the names of the scenarios and end")
+	set.Func("systems", "whom to measure, in turns, instead of whom the scenario names: "+strings.Join(everySystem, ","),
+		list(&o.systems, oneOf(everySystem...)))
+	set.IntVar(&o.rows, "rows", 0, "deliveries that each backlog makes, instead of the scenario's: its `rows` times its endpoints")
+	set.IntVar(&o.rounds, "rounds", 0, "how often each is measured, instead of the suite's; medians are printed")
+	set.DurationVar(&o.steady, "steady", 0, "how long the steady writer writes, instead of the suite's")
+	set.IntVar(&o.concurrency, "concurrency", 0, "requests under way per endpoint, instead of the scenario's")
 	set.StringVar(&o.format, "format", "standard", "format of the requests: standard or raw")
-	set.BoolVar(&o.sign, "sign", false, "let relay sign what it sends; the pipe never does")
+	set.BoolVar(&o.sign, "sign", false, "let relay sign what it sends; the others never do")
+	set.StringVar(&o.output, "o", "", "write the report into this `file`, between its markers, instead of to standard output")
 	if err := set.Parse(args); err != nil {
 		return nil, err
 	}
-	if set.NArg() > 0 || o.rows < 100 || o.rounds < 1 || o.rate < 1 || (o.format != "standard" && o.format != "raw") {
-		return nil, errors.New("want -rows of 100 and more, -rounds and -rate of 1 and more, -format standard or raw, and no arguments")
+	return o, o.check(set.NArg())
+}
+
+func (o *options) check(arguments int) error {
+	switch {
+	case arguments > 0:
+		return errors.New("takes flags, and no arguments")
+	case o.suite != quick && o.suite != full:
+		return fmt.Errorf("-suite %s: want quick or full", o.suite)
+	case o.rows != 0 && o.rows < 100 || o.rounds < 0 || o.steady < 0 || o.concurrency < 0:
+		return errors.New("want -rows of 100 and more, and nothing negative")
+	case o.format != "standard" && o.format != "raw":
+		return fmt.Errorf("-format %s: want standard or raw", o.format)
+	case len(o.scenarios()) == 0:
+		return errors.New("-run matches no scenario, -list prints their names")
 	}
-	return o, nil
+	return nil
 }
 
 // oneOf returns a function that lets only these words through.

@@ -5,132 +5,87 @@ import (
 	"fmt"
 	"syscall"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
-// parked is what parking a backlog and draining it again showed.
-type parked struct {
-	park, drain float64 // events a second
-}
+// liveSuffix tells the slot of the live run from that of the one that parks.
+const liveSuffix = "_live"
 
 // park measures how fast events are parked for a paused endpoint, and drained when it is resumed, next to live delivery
 // of the same backlog.
-func (b *bench) park(ctx context.Context) error {
-	s := scenario{endpoints: 1, concurrency: 16}
-	if b.concurrency > 0 {
-		s.concurrency = b.concurrency
-	}
-	db, err := b.database(ctx, "park")
+func (b *bench) park(ctx context.Context, c *contender) (result, error) {
+	live := *c
+	live.slot += liveSuffix
+	l, err := b.drain(ctx, &live)
 	if err != nil {
-		return err
+		return result{}, fmt.Errorf("live: %w", err)
 	}
-	lives, err := b.contenders(ctx, db, s, "live", "relay")
-	if err != nil {
-		return err
+	if err := dropSlot(ctx, &live); err != nil {
+		return result{}, err
 	}
-	parks, err := b.contenders(ctx, db, s, "park", "relay")
-	if err != nil {
-		return err
-	}
-	progress("write a backlog of %d rows", b.rows)
-	if err := write(ctx, db, 0, b.rows, 100); err != nil {
-		return err
-	}
-	var live []drained
-	var park []parked
-	for i, c := range lives {
-		l, err := b.drainOne(ctx, c)
-		if err != nil {
-			return fmt.Errorf("live: %w", err)
-		}
-		p, err := b.parkOne(ctx, parks[i])
-		if err != nil {
-			return err
-		}
-		progress("live %.0f, park %.0f, drain %.0f events/s", l.rate, p.park, p.drain)
-		live, park = append(live, l), append(park, p)
-	}
-	t := newTable("", "events/s", "of live")
-	rate := median(live, func(d drained) float64 { return d.rate })
-	for _, row := range []struct {
-		name string
-		rate float64
-	}{
-		{"live", rate},
-		{"parking", median(park, func(p parked) float64 { return p.park })},
-		{"draining what was parked", median(park, func(p parked) float64 { return p.drain })},
-	} {
-		t.add(row.name, fmt.Sprintf("%.0f", row.rate), fmt.Sprintf("%.2f", row.rate/rate))
-	}
-	t.print("Parking, 0 ms, 1 endpoint")
-	return nil
+	res, err := b.parkOne(ctx, c)
+	res.live = l.rate
+	return res, err
 }
 
-func (b *bench) parkOne(ctx context.Context, c *contender) (result parked, err error) {
-	r, err := receive(0, 1, b.rows)
+func (b *bench) parkOne(ctx context.Context, c *contender) (result, error) {
+	r, err := b.receiver(c, c.rows())
 	if err != nil {
-		return parked{}, err
+		return result{}, err
 	}
 	defer r.close()
 	c.paused = true
+	account := b.openAccount()
 	p, err := b.startContender(c, r)
 	if err != nil {
-		return parked{}, err
+		return result{}, err
 	}
-	defer func() {
-		if _, stopErr := p.stop(); err == nil {
-			err = stopErr
-		}
-	}()
-	if err := p.streaming(ctx, c); err != nil {
-		return parked{}, err
+	var rate float64
+	if err = p.streaming(ctx, c); err == nil {
+		rate, err = p.awaitParked(ctx, c.rows())
 	}
-	start := time.Now()
-	if err := b.awaitParked(ctx, c, p); err != nil {
-		return parked{}, err
+	if err == nil {
+		err = b.resume(c, p, r)
 	}
-	result.park = float64(b.rows) / time.Since(start).Seconds()
-
-	c.paused = false
-	if _, err := b.configure(c, []string{r.url(0)}); err != nil {
-		return parked{}, err
+	if err == nil {
+		err = p.await(ctx, r.done, r.received)
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		return parked{}, err
-	}
-	if err := p.await(ctx, r.done, r.received); err != nil {
-		return parked{}, err
-	}
-	first, last := r.span()
-	result.drain = float64(b.rows-1) / last.Sub(first).Seconds()
-	return result, r.verdict()
+	res, err := b.over(p, c, r, account, err)
+	res.parking = rate
+	return res, err
 }
 
-// awaitParked returns when the whole backlog is parked. Counting costs the server a little, so it asks rarely.
-func (b *bench) awaitParked(ctx context.Context, c *contender, p *process) error {
-	ask := "SELECT count(*) FROM " + pgx.Identifier{c.slot, "parked"}.Sanitize()
-	done := make(chan struct{})
-	var last int64
-	count := func() int64 { return last }
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(stall); last < int64(b.rows); {
-		before := last
-		if err := c.db.QueryRow(ctx, ask).Scan(&last); err != nil {
-			return fmt.Errorf("count what is parked: %w", err)
+// resume has the relay deliver to its paused endpoint.
+func (b *bench) resume(c *contender, p *process, r *receiver) error {
+	c.paused = false
+	if _, err := b.configure(c, c.urls(r.base()), p.admin); err != nil {
+		return err
+	}
+	return p.cmd.Process.Signal(syscall.SIGHUP)
+}
+
+// awaitParked returns when all rows are parked, and how many were a second once it had begun.
+func (p *process) awaitParked(ctx context.Context, rows int) (float64, error) {
+	began, before, last := time.Now(), 0.0, 0.0
+	for deadline := time.Now().Add(stall); ; {
+		now := p.sample().parked
+		if int(now) >= rows {
+			return (now - before) / time.Since(began).Seconds(), nil
 		}
-		if last > before {
-			deadline = time.Now().Add(stall)
+		if last == 0 && now > 0 {
+			began, before = time.Now(), now
+		}
+		if now > last {
+			last, deadline = now, time.Now().Add(stall)
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("parking stands still after %d events\n%s", last, p.said())
+			return 0, fmt.Errorf("parking stands still after %.0f events\n%s", now, p.said())
 		}
 		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
 		case <-p.exited:
-			return p.await(ctx, done, count)
-		case <-tick.C:
+			return 0, p.end()
+		case <-time.After(50 * time.Millisecond): // its metrics are all it tells
 		}
 	}
-	return nil
 }

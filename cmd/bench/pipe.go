@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -20,16 +19,18 @@ const pipeCommand = "pipe"
 // window is how many events may be undelivered in memory, as many as relay's default.
 const window = 20_000
 
-// pipeConfig is what the pipe is told, as JSON.
+// pipeConfig is what the pipe, and the poller, are told, as JSON.
 type pipeConfig struct {
 	URL, Slot   string
 	Endpoints   []string
 	Concurrency int
 	Format      string
+	Direct      bool   // over connections of its own
+	CA          string // file of the authority to trust
 }
 
-// pipe is a limit for comparison: it decodes rows as relay does and posts them with the same transport, in key order, and
-// knows nothing else. A POST that fails ends it.
+// pipe is a limit for comparison: it decodes rows as relay does and posts them in key order, and knows nothing else. A POST
+// that fails ends it.
 type pipe struct {
 	standard bool
 	lanes    []*pipeLane
@@ -55,11 +56,16 @@ func runPipe(ctx context.Context, config string) error {
 	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
 		return err
 	}
+	defer sayMallocs()
 	p := &pipe{standard: cfg.Format == "standard"}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	for _, url := range cfg.Endpoints {
-		p.lanes = append(p.lanes, newPipeLane(p, url, cfg.Concurrency, stop))
+	for _, endpoint := range cfg.Endpoints {
+		posters, err := newPosters(&cfg, endpoint)
+		if err != nil {
+			return err
+		}
+		p.lanes = append(p.lanes, newPipeLane(p, posters, stop))
 	}
 	stream := cdc.NewStream(cdc.StreamConfig{
 		URL: cfg.URL, Slot: cfg.Slot, Publication: publication,
@@ -149,17 +155,12 @@ func (p *pipe) sent(e *post) {
 	}
 }
 
-// pipeCommandLine is what system.start runs for the pipe.
-func pipeCommandLine(cfg *pipeConfig) ([]string, error) {
+// commandLine is what bench.start runs for the pipe and the poller.
+func commandLine(command string, cfg *pipeConfig) ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	config, err := json.Marshal(cfg)
-	return []string{self, pipeCommand, string(config)}, err
-}
-
-func drainBody(body io.ReadCloser) error {
-	_, err := io.Copy(io.Discard, body)
-	return errors.Join(err, body.Close())
+	return []string{self, command, string(config)}, err
 }

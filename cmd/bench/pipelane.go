@@ -1,26 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
-	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/url"
 	"sync"
-	"time"
 )
-
-// pipeTimeout is relay's default for one attempt.
-const pipeTimeout = 15 * time.Second
 
 // pipeLane posts to one endpoint: a queue for each key, from which any free worker takes the next ready one.
 type pipeLane struct {
-	pipe      *pipe
-	url       *url.URL
-	transport *http.Transport
+	pipe *pipe
 
 	mu    sync.Mutex
 	wake  *sync.Cond
@@ -35,33 +22,14 @@ type keyPosts struct {
 	posts []*post
 }
 
-func newPipeLane(p *pipe, endpoint string, concurrency int, fail context.CancelCauseFunc) *pipeLane {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		fail(err)
-	}
-	l := &pipeLane{pipe: p, url: u, transport: pipeTransport(concurrency), keys: make(map[string]*keyPosts)}
+// newPipeLane returns a lane with a worker for each poster.
+func newPipeLane(p *pipe, posters []poster, fail context.CancelCauseFunc) *pipeLane {
+	l := &pipeLane{pipe: p, keys: make(map[string]*keyPosts)}
 	l.wake = sync.NewCond(&l.mu)
-	for range concurrency {
-		go func() { fail(l.work()) }()
+	for _, poster := range posters {
+		go func() { fail(l.work(poster)) }()
 	}
 	return l
-}
-
-// pipeTransport has the settings of delivery's transport.
-func pipeTransport(conns int) *http.Transport {
-	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: pipeTimeout, KeepAlive: 15 * time.Second}).DialContext,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-		ForceAttemptHTTP2:   true,
-		DisableCompression:  true,
-		MaxIdleConns:        conns,
-		MaxIdleConnsPerHost: conns,
-		MaxConnsPerHost:     conns,
-		IdleConnTimeout:     90 * time.Second,
-		ReadBufferSize:      4 << 10,
-		WriteBufferSize:     4 << 10,
-	}
 }
 
 func (l *pipeLane) push(e *post) {
@@ -112,37 +80,13 @@ func (l *pipeLane) release(q *keyPosts) {
 }
 
 // work posts until a POST fails.
-func (l *pipeLane) work() error {
+func (l *pipeLane) work(to poster) error {
 	for {
 		q, e := l.take()
-		if err := l.post(e); err != nil {
+		if err := to.post(e); err != nil {
 			return err
 		}
 		l.release(q)
 		l.pipe.sent(e)
 	}
-}
-
-func (l *pipeLane) post(e *post) error {
-	ctx, cancel := context.WithTimeout(context.Background(), pipeTimeout)
-	defer cancel()
-	req := (&http.Request{
-		Method: http.MethodPost, URL: l.url, Host: l.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{
-			"Content-Type": {"application/json"}, "User-Agent": {"relay/bench"}, "Webhook-Id": {e.id},
-			"Webhook-Timestamp": {fmt.Sprint(time.Now().Unix())},
-		},
-		Body: io.NopCloser(bytes.NewReader(e.body)), ContentLength: int64(len(e.body)),
-	}).WithContext(ctx)
-	resp, err := l.transport.RoundTrip(req)
-	if err != nil {
-		return err
-	}
-	if err := drainBody(resp.Body); err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the receiver answered %s", resp.Status)
-	}
-	return nil
 }

@@ -19,6 +19,8 @@ const stall = 60 * time.Second
 type process struct {
 	cmd    *exec.Cmd
 	log    string
+	admin  string        // address of a relay's metrics; empty: it has none
+	begun  sample        // of a relay, when it had hardly begun
 	exited chan struct{} // closed when it has ended
 	err    error         // how; read after exited
 }
@@ -26,10 +28,11 @@ type process struct {
 // usage is what a process took.
 type usage struct {
 	cpu    time.Duration
-	memory int64 // peak resident set, bytes
+	memory int64   // peak resident set, bytes
+	allocs float64 // per delivery; 0: not known
 }
 
-func (b *bench) start(name string, args ...string) (*process, error) {
+func (b *bench) start(name, admin string, args ...string) (*process, error) {
 	path := filepath.Join(b.dir, name+".log")
 	log, err := os.Create(path)
 	if err != nil {
@@ -43,11 +46,12 @@ func (b *bench) start(name string, args ...string) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p := &process{cmd: cmd, log: path, exited: make(chan struct{})}
+	p := &process{cmd: cmd, log: path, admin: admin, exited: make(chan struct{})}
 	go func() {
 		p.err = cmd.Wait()
 		close(p.exited)
 	}()
+	p.begun = p.firstSample()
 	return p, nil
 }
 
@@ -74,9 +78,9 @@ func (p *process) await(ctx context.Context, done <-chan struct{}, count func() 
 	}
 }
 
-// stop ends the process as an operator would and returns what it took.
-func (p *process) stop() (usage, error) {
-	memory := peakMemory(p.cmd.Process.Pid)
+// stop ends the process, which made so many deliveries, as an operator would and returns what it took.
+func (p *process) stop(deliveries int) (usage, error) {
+	u := usage{memory: peakMemory(p.cmd.Process.Pid), allocs: p.sample().since(p.begun)}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return usage{}, err
 	}
@@ -91,10 +95,14 @@ func (p *process) stop() (usage, error) {
 		return usage{}, fmt.Errorf("stop: %w\n%s", p.err, p.said())
 	}
 	state := p.cmd.ProcessState
-	if memory == 0 {
-		memory = peakOfRusage(state)
+	if u.memory == 0 {
+		u.memory = peakOfRusage(state)
 	}
-	return usage{cpu: state.UserTime() + state.SystemTime(), memory: memory}, nil
+	if p.admin == "" {
+		u.allocs = saidMallocs(p.said()) / float64(deliveries)
+	}
+	u.cpu = state.UserTime() + state.SystemTime()
+	return u, nil
 }
 
 // end says how the process ended, which it has.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,44 +14,44 @@ import (
 	"time"
 )
 
-// receiver is a minimal HTTP/1.1 server for POSTs to /0, /1 and so on, one path for each endpoint. It speaks raw TCP, so
-// that receiving costs a fraction of sending, and notes when it got which event.
+// receiver is a minimal HTTP/1.1 server for POSTs to /0, /1 and so on, one path for each endpoint. It speaks raw TCP, or
+// TLS on it, so that receiving costs a fraction of sending, and notes when it got which event.
 type receiver struct {
-	delay    time.Duration
+	receiverConfig
 	listener net.Listener
 	conns    sync.Map
-
-	times    [][]atomic.Int64 // of each endpoint and event: when it came first, in Unix nanoseconds
-	last     [][]atomic.Int64 // of each endpoint and key: the event that came last
-	missing  atomic.Int64
-	repeated atomic.Int64
-	disorder atomic.Int64
-	done     chan struct{} // closed with the last event
-	failed   atomic.Pointer[error]
+	*receipts
+	failed atomic.Pointer[error]
 }
 
-func receive(delay time.Duration, endpoints, events int) (*receiver, error) {
+// receiverConfig is what the receivers are like. Endpoints after the last are down, and answer 500.
+type receiverConfig struct {
+	delay                   time.Duration
+	endpoints, events, keys int
+	tls                     *tls.Config // nil: in clear
+	disorderly              bool        // the order of a key is not asked for
+}
+
+func receive(cfg receiverConfig) (*receiver, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	r := &receiver{delay: delay, listener: listener, done: make(chan struct{})}
-	r.missing.Store(int64(endpoints * events))
-	for range endpoints {
-		r.times = append(r.times, make([]atomic.Int64, events))
-		r.last = append(r.last, make([]atomic.Int64, keys))
+	if cfg.tls != nil {
+		listener = tls.NewListener(listener, cfg.tls)
 	}
+	r := &receiver{receiverConfig: cfg, listener: listener, receipts: newReceipts(cfg)}
 	go r.accept()
 	return r, nil
 }
 
-func (r *receiver) url(endpoint int) string {
-	return fmt.Sprintf("http://%s/%d", r.listener.Addr(), endpoint)
-}
-
-// received is how many events came so far, over all endpoints.
-func (r *receiver) received() int64 {
-	return int64(len(r.times)*len(r.times[0])) - r.missing.Load()
+// base is what the endpoints' URLs begin with.
+func (r *receiver) base() string {
+	scheme := "http"
+	if r.tls != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + r.listener.Addr().String()
 }
 
 func (r *receiver) close() {
@@ -81,6 +82,7 @@ func (r *receiver) accept() {
 
 var (
 	answer        = []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	refusal       = []byte("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
 	contentLength = []byte("content-length:")
 	webhookID     = []byte("webhook-id:")
 )
@@ -93,14 +95,18 @@ func (r *receiver) serve(conn net.Conn) error {
 		if err != nil {
 			return err
 		}
-		if endpoint >= len(r.times) || event >= len(r.times[0]) {
-			return fmt.Errorf("got event %d at endpoint %d, want less than %d and %d", event, endpoint, len(r.times[0]), len(r.times))
+		if event >= r.events {
+			return fmt.Errorf("got event %d, want less than %d", event, r.events)
 		}
-		r.note(endpoint, event)
+		text := refusal
+		if endpoint < r.endpoints {
+			text = answer
+			r.note(endpoint, event)
+		}
 		if r.delay > 0 {
 			time.Sleep(r.delay) // it plays an endpoint that takes its time
 		}
-		if _, err := conn.Write(answer); err != nil {
+		if _, err := conn.Write(text); err != nil {
 			return err
 		}
 	}
@@ -154,44 +160,10 @@ func header(line, name []byte) ([]byte, bool) {
 	return bytes.TrimSpace(line[len(name):]), true
 }
 
-func (r *receiver) note(endpoint, event int) {
-	if !r.times[endpoint][event].CompareAndSwap(0, time.Now().UnixNano()) {
-		r.repeated.Add(1)
-		return
-	}
-	if r.last[endpoint][event%keys].Swap(int64(event)) > int64(event) {
-		r.disorder.Add(1)
-	}
-	if r.missing.Add(-1) == 0 {
-		close(r.done)
-	}
-}
-
 // verdict says whether every event came once and in the order of its key.
 func (r *receiver) verdict() error {
 	if err := r.failed.Load(); err != nil {
 		return fmt.Errorf("receiver: %w", *err)
 	}
-	if m, d, o := r.missing.Load(), r.repeated.Load(), r.disorder.Load(); m > 0 || d > 0 || o > 0 {
-		return fmt.Errorf("%d events missing, %d repeated, %d out of order", m, d, o)
-	}
-	return nil
-}
-
-// span returns when the first and the last event came.
-func (r *receiver) span() (first, last time.Time) {
-	var lo, hi int64
-	for _, times := range r.times {
-		for i := range times {
-			t := times[i].Load()
-			if t == 0 {
-				continue
-			}
-			if lo == 0 || t < lo {
-				lo = t
-			}
-			hi = max(hi, t)
-		}
-	}
-	return time.Unix(0, lo), time.Unix(0, hi)
+	return r.receipts.verdict()
 }

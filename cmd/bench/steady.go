@@ -10,134 +10,101 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// writers is how many connections the steady writer has, so that one slow commit does not delay the next event.
-const writers = 4
+// writerRate is how many events a second one connection of the steady writer writes: few, so that one slow commit does not
+// delay the next event.
+const writerRate = 125
 
-// latency is what one run under a steady writer showed.
-type latency struct {
-	usage
-	p50, p99 time.Duration
-}
-
-// steadily measures the time from the commit, by the server's clock, to the receipt.
-func (b *bench) steadily(ctx context.Context) error {
-	t := newTable("receiver", "", "p50 ms", "p99 ms", "CPU-s per 100,000 deliveries", "peak MiB")
-	db, err := b.database(ctx, "steady")
-	if err != nil {
-		return err
-	}
-	for _, s := range b.scenarios() {
-		results := map[string][]latency{}
-		cs, err := b.contenders(ctx, db, s, "steady", b.systems...)
-		if err != nil {
-			return err
-		}
-		for _, c := range cs {
-			result, err := b.follow(ctx, c)
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", s, c.system, err)
-			}
-			progress("%s: %s p50 %s, p99 %s", s, c.system, result.p50, result.p99)
-			results[c.system] = append(results[c.system], result)
-		}
-		for _, system := range b.systems {
-			runs := results[system]
-			t.add(s.String(), system,
-				fmt.Sprintf("%.2f", median(runs, func(l latency) float64 { return milliseconds(l.p50) })),
-				fmt.Sprintf("%.2f", median(runs, func(l latency) float64 { return milliseconds(l.p99) })),
-				fmt.Sprintf("%.2f", median(runs, func(l latency) float64 {
-					return l.cpu.Seconds() * 100_000 / float64(b.steadyEvents()*s.endpoints)
-				})), mebibytes(runs, func(l latency) usage { return l.usage }))
-		}
-	}
-	t.print(fmt.Sprintf("Commit to receipt at %d events/s", b.rate))
-	return nil
-}
-
-func (b *bench) steadyEvents() int { return int(float64(b.rate) * b.steady.Seconds()) }
-
-// follow runs one contender while the writer writes.
-func (b *bench) follow(ctx context.Context, c *contender) (latency, error) {
+// follow runs one contender while the steady writer writes, and measures the time from the commit, by the server's clock,
+// to the receipt.
+func (b *bench) follow(ctx context.Context, c *contender) (result, error) {
 	if _, err := c.db.Exec(ctx, "TRUNCATE outbox"); err != nil {
-		return latency{}, err
+		return result{}, err
 	}
-	// Its slot was made with all the others, and has since kept what was written for those that ran before.
-	if _, err := c.db.Exec(ctx, "SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())", c.slot); err != nil {
-		return latency{}, fmt.Errorf("pass over earlier events: %w", err)
+	if err := b.prepare(ctx, c); err != nil {
+		return result{}, err
 	}
-	r, err := receive(c.delay, c.endpoints, b.steadyEvents())
+	r, err := b.receiver(c, c.rows())
 	if err != nil {
-		return latency{}, err
+		return result{}, err
 	}
 	defer r.close()
 	p, err := b.startContender(c, r)
 	if err != nil {
-		return latency{}, err
+		return result{}, err
 	}
+	account := b.openAccount()
+	var written *writing
 	if err = p.streaming(ctx, c); err == nil {
-		err = b.writeSteadily(ctx, c.db.Config().ConnString())
+		written, err = writeSteadily(ctx, c)
 	}
 	if err == nil {
 		err = p.await(ctx, r.done, r.received)
 	}
-	u, stopErr := p.stop()
-	for _, err := range []error{err, stopErr, r.verdict()} {
-		if err != nil {
-			return latency{}, err
-		}
-	}
-	all, err := latencies(ctx, c.db, r)
+	res, err := b.over(p, c, r, account, err)
 	if err != nil {
-		return latency{}, err
+		return result{}, err
 	}
-	return latency{u, all[len(all)/2], all[len(all)*99/100]}, nil
+	res.written = float64(c.rows()) / written.took.Seconds()
+	all, err := latencies(ctx, c.db, r, written.xids)
+	if err != nil {
+		return result{}, err
+	}
+	at := func(part int) time.Duration { return all[(len(all)-1)*part/100] }
+	res.p50, res.p90, res.p99, res.max = at(50), at(90), at(99), at(100)
+	return res, nil
 }
 
-func (b *bench) writeSteadily(ctx context.Context, url string) error {
-	start := time.Now().Add(100 * time.Millisecond)
+// writing is what the steady writer did.
+type writing struct {
+	xids []uint32 // of the events' transactions
+	took time.Duration
+}
+
+func writeSteadily(ctx context.Context, c *contender) (*writing, error) {
+	w := &writing{xids: make([]uint32, c.rows())}
+	writers := max(4, c.rate/writerRate)
+	start := time.Now().Add(200 * time.Millisecond) // all are connected by then
 	group, ctx := errgroup.WithContext(ctx)
-	for w := range writers {
+	for first := range writers {
 		group.Go(func() error {
-			conn, err := pgx.Connect(ctx, url)
+			conn, err := pgx.Connect(ctx, c.db.Config().ConnString())
 			if err != nil {
 				return err
 			}
 			defer conn.Close(ctx) //nolint:errcheck // the commits' answers are all that counts
-			for n := w; n < b.steadyEvents(); n += writers {
-				time.Sleep(time.Until(start.Add(time.Duration(n) * time.Second / time.Duration(b.rate)))) // the pace is the point
-				if err := write(ctx, conn, n, n+1, 1); err != nil {
-					return err
+			for n := first; n < c.rows(); n += writers {
+				time.Sleep(time.Until(start.Add(time.Duration(n) * time.Second / time.Duration(c.rate)))) // the pace is the point
+				row := conn.QueryRow(ctx, insertEvents+" RETURNING xmin", n, n+1, c.keys, c.payload)
+				if err := row.Scan(&w.xids[n]); err != nil {
+					return fmt.Errorf("write an event: %w", err)
 				}
 			}
 			return nil
 		})
 	}
-	return group.Wait()
+	err := group.Wait()
+	w.took = time.Since(start)
+	return w, err
 }
 
 // latencies returns, in ascending order, the time from each event's commit to its receipt at each endpoint, but for the
-// first tenth, in which connections are made.
-func latencies(ctx context.Context, db *pgx.Conn, r *receiver) ([]time.Duration, error) {
-	rows, err := db.Query(ctx, "SELECT id::text, pg_xact_commit_timestamp(xmin) FROM outbox")
+// first tenth, in which connections are made. Transactions are asked for, as a poller has deleted the rows.
+func latencies(ctx context.Context, db *pgx.Conn, r *receiver, xids []uint32) ([]time.Duration, error) {
+	rows, err := db.Query(ctx, `SELECT pg_xact_commit_timestamp(xid::text::xid)
+		FROM unnest($1::bigint[]) WITH ORDINALITY AS t (xid, n) ORDER BY n`, xids)
 	if err != nil {
 		return nil, err
 	}
-	var all []time.Duration
-	var id string
-	var committed time.Time
-	_, err = pgx.ForEachRow(rows, []any{&id, &committed}, func() error {
-		n, err := eventNumber([]byte(id))
-		if err != nil || n < len(r.times[0])/10 {
-			return err
-		}
-		for _, times := range r.times {
-			all = append(all, time.Unix(0, times[n].Load()).Sub(committed))
-		}
-		return nil
-	})
-	slices.Sort(all)
-	if err == nil && len(all) == 0 {
-		err = fmt.Errorf("no events: -rate times -steady is too small")
+	committed, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	if err != nil {
+		return nil, fmt.Errorf("ask when transactions committed: %w", err)
 	}
-	return all, err
+	var all []time.Duration
+	for n := len(committed) / 10; n < len(committed); n++ {
+		for endpoint := range r.times {
+			all = append(all, time.Unix(0, r.times[endpoint][n].Load()).Sub(committed[n]))
+		}
+	}
+	slices.Sort(all)
+	return all, nil
 }

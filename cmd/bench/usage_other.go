@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 // peakMemory is known on Linux only, before the process has ended.
@@ -17,3 +18,6 @@ func peakOfRusage(state *os.ProcessState) int64 {
 	}
 	return 0
 }
+
+// cpuOfFamily is known on Linux only, while the processes live.
+func cpuOfFamily(int) time.Duration { return 0 }
