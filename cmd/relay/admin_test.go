@@ -16,7 +16,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"relay/delivery"
 	"relay/delivery/park"
+	"relay/mapping"
 )
 
 func adminHandler(t *testing.T, change func(*adminConfig)) http.Handler {
@@ -160,13 +162,14 @@ func TestAdmin_ATakenPortIsAnErrorAtOnce(t *testing.T) {
 // fakeParked notes what the routes ask of the store; the store itself is tested against Postgres.
 type fakeParked struct {
 	parkedStore
-	filter park.Filter
-	called string
+	entries []park.Entry
+	filter  park.Filter
+	called  string
 }
 
 func (f *fakeParked) List(_ context.Context, filter park.Filter) ([]park.Entry, error) {
 	f.filter, f.called = filter, "list"
-	return nil, nil
+	return f.entries, nil
 }
 
 func (f *fakeParked) Discard(_ context.Context, filter park.Filter) (int64, error) {
@@ -183,7 +186,7 @@ func TestAdmin_ParkedRoutesReadTheirFilters(t *testing.T) {
 	t.Parallel()
 	store := &fakeParked{}
 	h := adminHandler(t, func(cfg *adminConfig) {
-		cfg.Routes = parkedRoutes(store, func(name string) bool { return name == "billing" })
+		cfg.Routes = parkedRoutes(store, func(name string) bool { return name == "billing" }, false)
 	})
 	require.JSONEq(t, `[]`, ask(h, "GET", "/api/v1/parked?endpoint=billing&state=dead&limit=5000&after=7").Body.String())
 	require.Equal(t, park.Filter{Endpoint: "billing", State: "dead", After: 7, Limit: maxPage}, store.filter)
@@ -200,10 +203,33 @@ func TestAdmin_ParkedRoutesReadTheirFilters(t *testing.T) {
 func TestAdmin_ParkedRoutesRefuseWhatRestrictsNothing(t *testing.T) {
 	t.Parallel()
 	store := &fakeParked{}
-	h := adminHandler(t, func(cfg *adminConfig) { cfg.Routes = parkedRoutes(store, func(string) bool { return true }) })
+	h := adminHandler(t, func(cfg *adminConfig) { cfg.Routes = parkedRoutes(store, func(string) bool { return true }, false) })
 	for _, text := range []string{"", "{}", `{"ids":[]}`, `{"endpiont":"billing"}`, `{"state":"gone"}`, `{"ids":["x"]}`} {
 		require.Equal(t, http.StatusBadRequest, ask(h, "POST", "/api/v1/parked/discard", body(text)).Code, text)
 	}
 	require.Equal(t, http.StatusBadRequest, ask(h, "GET", "/api/v1/parked?limit=many").Code)
 	require.Empty(t, store.called)
+}
+
+func TestAdmin_ShowsPayloadsOnlyBehindAToken(t *testing.T) {
+	t.Parallel()
+	store := &fakeParked{entries: []park.Entry{{Parked: delivery.Parked{
+		ID: 1, Event: &mapping.Event{ID: "e-1", Type: "t", Payload: []byte(`{"card": 4111}`), Headers: []byte(`{"who": "x"}`)},
+	}}}}
+	list := func(contents bool) string {
+		h := adminHandler(t, func(cfg *adminConfig) { cfg.Routes = parkedRoutes(store, func(string) bool { return true }, contents) })
+		return ask(h, "GET", "/api/v1/parked").Body.String()
+	}
+	require.Contains(t, list(true), `"payload":{"card":4111}`)
+	require.Contains(t, list(false), `"event_id":"e-1"`)
+	require.NotContains(t, list(false), "4111")
+	require.NotContains(t, list(false), "headers")
+}
+
+func TestStatus_CutsThePathOfAURLThatMayHoldAToken(t *testing.T) {
+	t.Parallel()
+	const url = "https://me:secret@hooks.example.com/services/T0/B0/XXXX?token=secret#secret"
+	require.Equal(t, "https://hooks.example.com/…", shownURL(url, false))
+	require.Equal(t, "https://hooks.example.com/services/T0/B0/XXXX", shownURL(url, true))
+	require.Equal(t, "https://hooks.example.com/", shownURL("https://hooks.example.com/", false))
 }

@@ -28,10 +28,10 @@ var _ parkedStore = (*park.Store)(nil)
 const maxPage = 1000
 
 // parkedRoutes are the routes of the admin server about parked deliveries and pauses. known reports whether an endpoint
-// is in the configuration now.
-func parkedRoutes(store parkedStore, known func(endpoint string) bool) map[string]adminRoute {
+// is in the configuration now; contents says that whoever asks has shown a token, and may see payloads.
+func parkedRoutes(store parkedStore, known func(endpoint string) bool, contents bool) map[string]adminRoute {
 	return map[string]adminRoute{
-		"GET /api/v1/parked":                   func(r *http.Request) (any, error) { return listParked(r, store) },
+		"GET /api/v1/parked":                   func(r *http.Request) (any, error) { return listParked(r, store, contents) },
 		"POST /api/v1/parked/retry":            changeParked("retried", store.Retry),
 		"POST /api/v1/parked/discard":          changeParked("discarded", store.Discard),
 		"POST /api/v1/endpoints/{name}/pause":  changeEndpoint("paused", store.Pause, known),
@@ -42,7 +42,7 @@ func parkedRoutes(store parkedStore, known func(endpoint string) bool) map[strin
 func badRequest(err error) error { return httpError{http.StatusBadRequest, err} }
 
 // listParked answers a page, by ?endpoint=, state=, event=, type=, and after= (the last id of the page before) and limit=.
-func listParked(r *http.Request, store parkedStore) (any, error) {
+func listParked(r *http.Request, store parkedStore, contents bool) (any, error) {
 	q := r.URL.Query()
 	f := park.Filter{
 		Endpoint: q.Get("endpoint"), State: delivery.State(q.Get("state")), EventID: q.Get("event"), Type: q.Get("type"),
@@ -66,6 +66,9 @@ func listParked(r *http.Request, store parkedStore) (any, error) {
 	all := make([]parkedDelivery, len(entries))
 	for i, e := range entries {
 		all[i] = newParkedDelivery(e)
+		if !contents {
+			all[i].Payload, all[i].Headers = nil, nil
+		}
 	}
 	return all, nil
 }

@@ -72,3 +72,10 @@ func databaseConfig(t *testing.T, more string) (path, url string) {
 	return configFile(t, "source:\n  url: "+url+"\n  slot: "+slot+"\n"+more+
 		"endpoints:\n  billing: {url: \"http://127.0.0.1:1/\"}\n  shipping: {url: \"http://127.0.0.1:1/\"}\n"), url
 }
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return string(text)
+}

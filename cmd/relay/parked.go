@@ -27,7 +27,7 @@ type parkedDelivery struct {
 	Status   int             `json:"last_status,omitempty"`
 	Error    string          `json:"last_error,omitempty"`
 	ParkedAt time.Time       `json:"parked_at"`
-	Payload  any             `json:"payload"` // bytea: base64
+	Payload  any             `json:"payload,omitempty"` // bytea: base64; absent: not shown
 	Headers  json.RawMessage `json:"headers,omitempty"`
 }
 

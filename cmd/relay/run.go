@@ -36,7 +36,7 @@ func runRelay(ctx context.Context, opts runOptions) error {
 	adm, err := listenAdmin(cfg.Admin.Listen, adminConfig{
 		Token: cfg.Admin.Token, Ready: r.ready, Status: r.status, Reload: r.reload,
 		Gather: r.metrics.registry, Logger: r.log,
-		Routes: parkedRoutes(r.store, func(name string) bool { return r.cfg.Load().Endpoint(name) != nil }),
+		Routes: parkedRoutes(r.store, func(name string) bool { return r.cfg.Load().Endpoint(name) != nil }, cfg.Admin.Token != ""),
 	})
 	if err != nil {
 		return fmt.Errorf("%w (admin.listen in %s says where)", err, opts.Config)

@@ -35,8 +35,8 @@ type sidecar struct {
 	cfg    atomic.Pointer[mapping.Config] // replaced by reload
 	tenure atomic.Pointer[tenure]         // nil between tenures
 
-	mu     sync.Mutex // of reload
-	failed string     // how the last reload failed, for watch to say it once
+	mu     sync.Mutex             // of reload
+	failed atomic.Pointer[string] // how the last reload failed; nil: it did not
 
 	phase atomic.Pointer[phase]
 }
@@ -137,15 +137,24 @@ func (r *sidecar) reload(context.Context) error {
 	defer r.mu.Unlock()
 	err := r.reloadLocked()
 	r.metrics.reloaded(err == nil)
+	was := r.refusal()
 	switch {
-	case err == nil && r.failed != "":
+	case err == nil && was != "":
 		r.log.Info("configuration is in order again")
-		r.failed = ""
-	case err != nil && err.Error() != r.failed:
+		r.failed.Store(nil)
+	case err != nil && err.Error() != was:
 		r.log.Error("configuration not reloaded, the old one stays", "err", err)
-		r.failed = err.Error()
+		r.failed.Store(new(err.Error()))
 	}
 	return err
+}
+
+// refusal says why the file was not taken when it was read last; empty: it was.
+func (r *sidecar) refusal() string {
+	if why := r.failed.Load(); why != nil {
+		return *why
+	}
+	return ""
 }
 
 func (r *sidecar) reloadLocked() error {

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -85,7 +87,7 @@ func askDatabase(ctx context.Context, cfg *mapping.Config, report *statusReport,
 	report.Source = sourceStatus{Slot: cfg.Source.Slot, State: "stopped"}
 	report.Window = windowStatus{MaxEvents: cfg.Source.Window.Events, MaxBytes: cfg.Source.Window.Bytes}
 	for _, ep := range cfg.Endpoints {
-		e := endpointStatus{Name: ep.Name, URL: bareURL(ep.URL), State: "stopped"}
+		e := endpointStatus{Name: ep.Name, URL: shownURL(ep.URL, false), State: "stopped"}
 		if ep.Paused {
 			e.State, e.Paused = "paused", "paused in the configuration"
 		}
@@ -145,7 +147,7 @@ func (r *statusReport) readTables(ctx context.Context, cfg *mapping.Config) erro
 	if version, err := store.Version(ctx); err != nil || version == 0 {
 		return err // nothing was ever parked
 	}
-	counts, err := store.Counts(ctx)
+	counts, err := addParked(ctx, store, r.Endpoints)
 	if err != nil {
 		return err
 	}
@@ -155,7 +157,6 @@ func (r *statusReport) readTables(ctx context.Context, cfg *mapping.Config) erro
 	}
 	for i := range r.Endpoints {
 		e := &r.Endpoints[i]
-		e.Waiting, e.Dead = counts[e.Name].Waiting, counts[e.Name].Dead
 		delete(counts, e.Name)
 		state := known[e.Name]
 		e.OpenUntil = state.OpenUntil
@@ -166,8 +167,8 @@ func (r *statusReport) readTables(ctx context.Context, cfg *mapping.Config) erro
 			e.State, e.Paused = "paused", "paused by an operator"
 		}
 	}
-	for name, n := range counts {
-		if n.Waiting+n.Dead > 0 {
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		if n := counts[name]; n.Waiting+n.Dead > 0 {
 			r.Notes = append(r.Notes, fmt.Sprintf("%s is not in %s any more, with %s parked",
 				name, cfg.File, count(int(n.Waiting+n.Dead), "delivery", "deliveries")))
 		}

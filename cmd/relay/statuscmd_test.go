@@ -103,7 +103,7 @@ func TestStatus_FitsANarrowTerminal(t *testing.T) {
 	safe, retained := int64(1<<20), int64(1<<30)
 	r := statusReport{Running: true, relayStatus: relayStatus{
 		Version: "1.2.3", Reason: "the server closed the connection and does not answer any more since a while",
-		Source: sourceStatus{Slot: "relay", State: "connecting", Since: now.Add(-time.Hour), LagBytes: 123456, Retained: &retained, Safe: &safe, LastError: "refused"},
+		Source: sourceStatus{Slot: "relay", State: "connecting", Since: now.Add(-time.Hour), LagBytes: 123456, Retained: &retained, Safe: &safe, AtRisk: true, LastError: "refused"},
 		Endpoints: []endpointStatus{
 			{Name: "fine", State: "live", Delivered: 12},
 			{Name: "an-endpoint-with-a-long-name", State: "down", OpenUntil: now.Add(90 * time.Second), Waiting: 1234567, Dead: 3, Oldest: now.Add(-50 * time.Hour), LastError: strings.Repeat("é", 300), ErrorAt: now},

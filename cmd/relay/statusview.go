@@ -24,9 +24,11 @@ func (r *statusReport) judge() {
 		add("not ready: %s", strings.Join(strings.Fields(r.Reason), " "))
 	}
 	r.Problems = append(r.Problems, found...)
-	if r.Source.atRisk() {
-		add("slot %s is about to lose WAL: %s kept, %s more and the server may drop it (max_slot_wal_keep_size)",
-			r.Source.Slot, formatBytes(*r.Source.Retained), formatBytes(max(0, *r.Source.Safe)))
+	if r.Refused != "" {
+		add("the file as it is now is refused and the one before it stays in use: %s", strings.Join(strings.Fields(r.Refused), " "))
+	}
+	if problem := r.Source.risk(); problem != "" {
+		add("%s", problem)
 	}
 	for _, e := range r.Endpoints {
 		switch e.State {
@@ -43,9 +45,16 @@ func (r *statusReport) judge() {
 	}
 }
 
-// atRisk reports whether the slot has used up four fifths of the WAL it may keep.
-func (s *sourceStatus) atRisk() bool {
-	return s.Safe != nil && s.Retained != nil && *s.Safe < (*s.Retained+max(0, *s.Safe))/5
+// risk says how the slot is about to be lost, empty if it is not. That it is lost, others say.
+func (s *sourceStatus) risk() string {
+	switch {
+	case !s.AtRisk || s.WALStatus == "lost" || s.Retained == nil:
+		return ""
+	case s.Safe != nil:
+		return fmt.Sprintf("slot %s is about to lose WAL: %s kept, %s more and the server may drop it: raise max_slot_wal_keep_size",
+			s.Slot, formatBytes(*s.Retained), formatBytes(max(0, *s.Safe)))
+	}
+	return fmt.Sprintf("slot %s is about to be lost: nobody has streamed from it for long (idle_replication_slot_timeout)", s.Slot)
 }
 
 // statusView shows reports: a screen that is redrawn when watching on a terminal, a line each when watching anywhere else.
@@ -100,12 +109,14 @@ func (r *statusReport) line(now time.Time) string {
 	}
 	var inFlight, queued int
 	var parked, dead, delivered int64
+	var rate float64
 	for _, e := range r.Endpoints {
 		inFlight, queued = inFlight+e.InFlight, queued+e.Queued
 		parked, dead, delivered = parked+e.Waiting, dead+e.Dead, delivered+e.Delivered
+		rate += e.Rate
 	}
-	text := fmt.Sprintf("%s  %s  %s  behind %s  delivered %d  in flight %d  queued %d  parked %d  dead %d",
-		now.Format(time.TimeOnly), verdict, r.state(), formatBytes(r.Source.LagBytes), delivered, inFlight, queued, parked, dead)
+	text := fmt.Sprintf("%s  %s  %s  behind %s (%s)  delivered %d (%s/s)  in flight %d  queued %d  parked %d  dead %d",
+		now.Format(time.TimeOnly), verdict, r.state(), formatBytes(r.Source.LagBytes), short(r.Source.Lag), delivered, perSecond(rate), inFlight, queued, parked, dead)
 	if !r.OK {
 		text += "  " + strings.Join(r.Problems, "; ")
 	}
@@ -174,13 +185,20 @@ func (r *statusReport) sourceWords(now time.Time) []string {
 		words = append(words, word)
 	}
 	if r.Running || r.Source.Retained != nil { // else the database does not tell
-		add(formatBytes(r.Source.LagBytes) + " behind")
+		behind := formatBytes(r.Source.LagBytes) + " behind"
+		if r.Running {
+			behind += " (" + short(r.Source.Lag) + ")"
+		}
+		add(behind)
 	}
 	if w := r.Source.Retained; w != nil && r.Running {
 		add("keeps " + formatBytes(*w) + " of WAL")
 	}
 	if w := r.Source.Safe; w != nil {
 		add("may keep " + formatBytes(max(0, *w)) + " more")
+	}
+	if w := r.Source.WALStatus; w != "" && w != "reserved" {
+		add("wal_status " + w)
 	}
 	add(r.Source.State)
 	if !r.Source.Since.IsZero() && r.Running {
@@ -226,6 +244,9 @@ func (e *endpointStatus) words(width int, now time.Time) []string {
 	if e.State != "stopped" && (e.Paused == "" || e.Delivered > 0) {
 		words = append(words, fmt.Sprintf("%d delivered,", e.Delivered))
 	}
+	if e.Rate > 0 {
+		words = append(words, perSecond(e.Rate)+"/s,", "p50 "+short(e.P50), "p99 "+short(e.P99)+",")
+	}
 	add(int64(e.InFlight), "in flight")
 	add(int64(e.Queued), "queued")
 	add(e.Waiting, "parked")
@@ -235,6 +256,30 @@ func (e *endpointStatus) words(width int, now time.Time) []string {
 	}
 	words[len(words)-1] = strings.TrimSuffix(words[len(words)-1], ",")
 	return words
+}
+
+// perSecond writes a rate with two digits that count.
+func perSecond(rate float64) string {
+	if rate < 10 {
+		return fmt.Sprintf("%.2g", rate)
+	}
+	return fmt.Sprintf("%.0f", rate)
+}
+
+// short writes a time in seconds as a person would say it.
+func short(seconds float64) string {
+	switch d := time.Duration(seconds * float64(time.Second)); {
+	case d == 0:
+		return "0s"
+	case d < time.Millisecond:
+		return "<1ms"
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	default:
+		return since(time.Time{}, time.Time{}.Add(d))
+	}
 }
 
 // since is the time between, as a person would say it.

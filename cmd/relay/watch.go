@@ -62,7 +62,7 @@ func (r *sidecar) watch(ctx context.Context) {
 		case <-poll.C:
 		}
 		// A file that a refused configuration asks for is not yet among those watched: it is looked for again.
-		if now := r.digest(); now != seen || r.refused() {
+		if now := r.digest(); now != seen || r.refusal() != "" {
 			seen = now
 			_ = r.reload(ctx) // it logs its error
 			r.watchFolders(watcher)
@@ -77,13 +77,6 @@ func (r *sidecar) watchFolders(w *fsnotify.Watcher) {
 	for _, file := range r.files() {
 		_ = w.Add(filepath.Dir(file)) // polling covers what cannot be watched
 	}
-}
-
-// refused reports whether the last reload failed.
-func (r *sidecar) refused() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.failed != ""
 }
 
 func (r *sidecar) files() []string { return append([]string{r.path}, r.cfg.Load().Files...) }
