@@ -17,8 +17,9 @@ const (
 )
 
 // paceGC lets a small heap grow to heapFloor and a large one in proportion, following the live heap after each collection.
-// GOGC in the environment overrides it, and GOMEMLIMIT holds beside it.
+// GOGC in the environment overrides it, and the memory limit holds beside it.
 func paceGC() {
+	limitMemory()
 	if os.Getenv("GOGC") != "" {
 		return
 	}
