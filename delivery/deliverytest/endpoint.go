@@ -67,6 +67,14 @@ func NewTLS(t testing.TB, script Script) *Endpoint {
 	return e.started(t)
 }
 
+// NewTLSHTTP1 is NewTLS without HTTP/2.
+func NewTLSHTTP1(t testing.TB, script Script) *Endpoint {
+	t.Helper()
+	e := prepare(script)
+	e.server.StartTLS()
+	return e.started(t)
+}
+
 func prepare(script Script) *Endpoint {
 	if script == nil {
 		script = Always(http.StatusOK)
