@@ -45,7 +45,13 @@ func startRelay(t *testing.T, endpoints string, env ...string) *running {
 // prepareRelay is startRelay up to the start.
 func prepareRelay(t *testing.T, endpoints string) *running {
 	t.Helper()
-	r := &running{t: t, URL: pgtest.Database(t)}
+	return prepareRelayAt(t, pgtest.Database(t), endpoints)
+}
+
+// prepareRelayAt is prepareRelay for a database that is there.
+func prepareRelayAt(t *testing.T, database, endpoints string) *running {
+	t.Helper()
+	r := &running{t: t, URL: database}
 	u, err := url.Parse(r.URL)
 	require.NoError(t, err)
 	r.Config = configFile(t, fmt.Sprintf("source: {url: %q, slot: %q, hold: 1s}\nadmin: {listen: \"127.0.0.1:0\"}\n"+
@@ -64,26 +70,35 @@ func (r *running) Start(env ...string) {
 	r.t.Helper()
 	setup := relayOut(r.t, "setup", "-c", r.Config)
 	require.Zero(r.t, setup.status, setup.err)
+	r.run(env...)
+	r.eventually(func() bool {
+		return adminListening.MatchString(r.Log()) && strings.Contains(r.get("/readyz"), "ready: streaming")
+	}, "relay streams")
+}
+
+// run starts the program, whatever the database is like.
+func (r *running) run(env ...string) {
+	r.t.Helper()
+	started := len(adminListening.FindAllString(r.Log(), -1))
 	r.cmd = relayCommand(r.t, "run", "-c", r.Config)
 	r.cmd.Env = append(r.cmd.Env, env...)
 	r.cmd.Stdout, r.cmd.Stderr = &r.log, &r.log
 	require.NoError(r.t, r.cmd.Start())
 	done := make(chan struct{})
 	r.done = done
+	cmd := r.cmd
 	go func() {
-		_ = r.cmd.Wait() // the exit status is looked at by Stop
+		_ = cmd.Wait() // the exit status is looked at by Stop
 		close(done)
 	}()
 	r.t.Cleanup(func() {
-		_ = r.cmd.Process.Kill() // it may have ended
+		_ = cmd.Process.Kill() // it may have ended
 		<-done
 		if r.t.Failed() {
 			r.t.Logf("the relay's log:\n%s", r.log.String())
 		}
 	})
-	r.eventually(func() bool {
-		return adminAddress.MatchString(r.Log()) && strings.Contains(r.get("/readyz"), "ready: streaming")
-	}, "relay streams")
+	r.eventually(func() bool { return len(adminListening.FindAllString(r.Log(), -1)) > started }, "its admin server listens")
 }
 
 // Stop ends the program softly.
@@ -111,12 +126,12 @@ func (r *running) Insert(typ, payload, headers string) string {
 // Log is what it has logged so far.
 func (r *running) Log() string { return r.log.String() }
 
-var adminAddress = regexp.MustCompile(`admin listening.* address=(\S+)`)
+var adminListening = regexp.MustCompile(`admin listening.* address=(\S+)`)
 
 // Admin is the URL of its admin server.
 func (r *running) Admin() string {
 	r.t.Helper()
-	found := adminAddress.FindAllStringSubmatch(r.Log(), -1) // the last, if it was started again
+	found := adminListening.FindAllStringSubmatch(r.Log(), -1) // the last, if it was started again
 	require.NotEmpty(r.t, found, "admin address in the log")
 	return "http://" + found[len(found)-1][1]
 }
