@@ -30,20 +30,12 @@ const statusTimeout = 5 * time.Second
 // askRelay returns the status of the relay that listens at the address, by default that of the configuration. The error is
 // errNoRelay when nothing listens there.
 func askRelay(ctx context.Context, cfg *mapping.Config, address string) (*relayStatus, error) {
-	address = cmp.Or(address, cfg.Admin.Listen)
-	if address == "" {
-		return nil, fmt.Errorf("%w that could be asked: admin.listen is empty", errNoRelay)
-	}
-	host, port, err := net.SplitHostPort(address)
+	where, err := askedAt(cfg, address)
 	if err != nil {
-		return nil, usagef("--address %q: want host:port", address)
-	}
-	if addr, err := netip.ParseAddr(host); host == "" || err == nil && addr.IsUnspecified() {
-		host = "localhost" // it listens everywhere
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	where := net.JoinHostPort(host, port)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+where+"/api/v1/status", nil)
 	if err != nil {
 		return nil, usagef("--address %q: want host:port", address)
@@ -62,6 +54,22 @@ func askRelay(ctx context.Context, cfg *mapping.Config, address string) (*relayS
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was only read
 	return readStatus(resp, where)
+}
+
+// askedAt is where the admin server is asked: at the address, by default that of the configuration.
+func askedAt(cfg *mapping.Config, address string) (string, error) {
+	address = cmp.Or(address, cfg.Admin.Listen)
+	if address == "" {
+		return "", fmt.Errorf("%w that could be asked: admin.listen is empty", errNoRelay)
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", usagef("--address %q: want host:port", address)
+	}
+	if addr, err := netip.ParseAddr(host); host == "" || err == nil && addr.IsUnspecified() {
+		host = "localhost" // it listens everywhere
+	}
+	return net.JoinHostPort(host, port), nil
 }
 
 // maxStatus bounds what is read of an answer: thousands of endpoints.

@@ -30,7 +30,10 @@ of each endpoint its state and what is under way, queued, parked and dead. Where
 and shows what the database knows.
 
 Exit status: 0 all is well, 1 something needs you: no relay runs, it is not ready, an endpoint is down, paused or
-gone, there are dead letters, or the slot is about to lose WAL.`,
+gone, there are dead letters, or the slot is about to lose WAL.
+
+--ready asks only what /readyz tells, for a probe that cannot speak HTTP: whether this relay streams or stands by. What an
+endpoint does has no part in it.`,
 		Example: `  relay status
   relay status --watch
   relay status --json | jq -r '.problems[]'
@@ -41,10 +44,15 @@ gone, there are dead letters, or the slot is about to lose WAL.`,
 			if err != nil {
 				return err
 			}
+			if s.ready {
+				return s.askReady(cmd.Context(), cfg)
+			}
 			return s.run(cmd.Context(), cfg)
 		},
 	}
 	cmd.Flags().BoolVarP(&s.watch, "watch", "w", false, "go on, once a second, until interrupted")
+	cmd.Flags().BoolVar(&s.ready, "ready", false, "ask only whether it is ready")
+	cmd.MarkFlagsMutuallyExclusive("watch", "ready")
 	cmd.Flags().StringVar(&s.address, "address", "", "`host:port` of the relay's admin HTTP (default admin.listen)")
 	return cmd
 }
@@ -53,6 +61,7 @@ gone, there are dead letters, or the slot is about to lose WAL.`,
 type statusCommand struct {
 	*console
 	watch   bool
+	ready   bool
 	address string
 }
 
