@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"relay/delivery/deliverytest"
@@ -67,6 +70,7 @@ func TestTracing_SaysWhichProtocolsItHas(t *testing.T) {
 
 // otlpCollector records the spans that are exported to it.
 type otlpCollector struct {
+	collector.UnimplementedTraceServiceServer
 	mu    sync.Mutex
 	spans []*collector.ExportTraceServiceRequest
 }
@@ -112,6 +116,39 @@ func TestRun_ExportsASpanOfEachAttemptThatContinuesTheTraceOfTheRow(t *testing.T
 	require.Contains(t, parent, hex.EncodeToString(span.SpanId))
 	require.NotContains(t, span.String(), "sesame")
 	require.NotContains(t, r.Log(), "sesame")
+}
+
+// Export takes spans in over gRPC.
+func (c *otlpCollector) Export(_ context.Context, request *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spans = append(c.spans, request)
+	return &collector.ExportTraceServiceResponse{}, nil
+}
+
+func TestRun_ExportsSpansOverGRPC(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	traces, server := &otlpCollector{}, grpc.NewServer()
+	collector.RegisterTraceServiceServer(server, traces)
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(listener) })
+	t.Cleanup(func() { server.Stop(); serving.Wait() })
+
+	endpoint := deliverytest.New(t, nil)
+	r := startRelay(t, "  billing: {url: \""+endpoint.URL+"\"}\n",
+		"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+listener.Addr().String())
+	r.Insert("order.created", `1`, "")
+	parent := endpoint.Wait(t, 1)[0].Header.Get("Traceparent")
+	r.Stop() // exports what is left
+
+	traces.mu.Lock()
+	defer traces.mu.Unlock()
+	require.Len(t, traces.spans, 1)
+	span := traces.spans[0].ResourceSpans[0].ScopeSpans[0].Spans[0]
+	require.Equal(t, "POST billing", span.Name)
+	require.Contains(t, parent, hex.EncodeToString(span.SpanId))
 }
 
 func TestRun_DeliversWhenTheCollectorIsNotThere(t *testing.T) {
