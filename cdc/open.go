@@ -31,15 +31,22 @@ func openSession(ctx context.Context, s *Stream) (*session, error) {
 }
 
 func startSession(ctx context.Context, s *Stream, conn *pgconn.PgConn) (*session, error) {
+	if err := onStandby(ctx, conn); err != nil {
+		return nil, err
+	}
 	system, err := pglogrepl.IdentifySystem(ctx, conn)
 	if err != nil {
 		return nil, fmt.Errorf("identify system: %w", err)
+	}
+	now := identity{system.SystemID, system.Timeline}
+	if err := s.recognise(ctx, conn, now); err != nil {
+		return nil, err
 	}
 	slot, names, err := preflight(ctx, &s.cfg)
 	if err != nil {
 		return nil, err
 	}
-	start, err := s.resume(system, slot)
+	start, err := s.resume(now, system.XLogPos, slot)
 	if err != nil {
 		return nil, err
 	}
@@ -87,19 +94,12 @@ func preflight(ctx context.Context, cfg *StreamConfig) (*slot, map[uint32]tableN
 	return slot, names, slot.fault(cfg.Slot, srv.database)
 }
 
-// resume decides where to start. Positions mean something on the cluster they come from only, and never ahead of its
-// WAL: a confirmation of the future is accepted by the server, and loses everything until the WAL gets there.
-func (s *Stream) resume(system pglogrepl.IdentifySystemResult, slot *slot) (LSN, error) {
+// resume decides where to start. Positions mean something on the server they come from only, see identity.
+func (s *Stream) resume(now identity, end LSN, slot *slot) (LSN, error) {
 	h := &s.history
-	if h.ahead != nil {
-		return 0, h.ahead
-	}
 	start := max(s.mark.Durable(), s.cfg.Start)
-	switch {
-	case h.system != "" && h.system != system.SystemID:
-		h.ahead = diverged(fmt.Sprintf("this is another database cluster (%s) than before (%s)", system.SystemID, h.system))
-	case start > system.XLogPos:
-		h.ahead = diverged(fmt.Sprintf("the server's WAL ends at %s, before position %s that relay has reached", system.XLogPos, start))
+	if h.ahead == nil && start > end {
+		h.ahead = diverged(fmt.Sprintf("the server's WAL ends at %s, before position %s that relay has reached", end, start))
 	}
 	if h.ahead != nil {
 		return 0, h.ahead
@@ -107,14 +107,14 @@ func (s *Stream) resume(system pglogrepl.IdentifySystemResult, slot *slot) (LSN,
 	if start > 0 && slot.confirmed > start {
 		if h.lost {
 			s.log.Error("slot was made anew, rows committed in between are not streamed", "from", start.String(), "to", slot.confirmed.String())
-		} else if h.system != "" {
+		} else if h.streamed {
 			s.log.Info("slot was confirmed by another process meanwhile", "from", start.String(), "to", slot.confirmed.String())
 		}
 	}
 	if h.lost {
 		s.noteRemade() // before the watermark moves: who sees the one has to see the other
 	}
-	h.system, h.lost = system.SystemID, false
+	h.server, h.streamed, h.lost = now, true, false
 	start = max(start, slot.confirmed)
 	// Like a keepalive: nothing before start comes any more. It seeds the watermark, so that no status says flush = 0,
 	// which would confirm everything.

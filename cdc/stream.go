@@ -26,6 +26,15 @@ type StreamConfig struct {
 	// durable on the server's side, and may be older.
 	Start LSN
 
+	// System and Timeline are those of the server that Start was read from, where that is known: no other is streamed from.
+	System   string
+	Timeline int32
+
+	// Exclusive says that nobody else may stream from the slot, which something outside sees to: a session of this role that
+	// has the slot and has been silent for some seconds, of a process that was stopped or cut off, is ended. The server by
+	// itself would take wal_sender_timeout.
+	Exclusive bool
+
 	// StatusInterval is how often the server hears from us when nothing else makes it. Default 1s.
 	StatusInterval time.Duration
 
@@ -88,12 +97,14 @@ type Stream struct {
 
 // history is what outlives a connection.
 type history struct {
-	tables map[uint32]*Table // as last described, so that an unchanged table keeps its pointer
-	done   LSN               // commit of the last transaction handed over whole
-	open   *openTx           // transaction handed over in part
-	system string            // identifier of the cluster
-	lost   bool              // the slot was gone since it was last streamed from
-	ahead  error             // the server was once behind what is durable; it may have caught up with other WAL since
+	tables   map[uint32]*Table // as last described, so that an unchanged table keeps its pointer
+	done     LSN               // commit of the last transaction handed over whole
+	open     *openTx           // transaction handed over in part
+	server   identity          // that was streamed from, zero before
+	holder   holder            // who has had the slot
+	streamed bool              // this process has streamed from it
+	lost     bool              // the slot was gone since it was last streamed from
+	ahead    error             // the server was once behind what is durable; it may have caught up with other WAL since
 }
 
 // openTx is a transaction of which not everything was handed over yet.
@@ -125,7 +136,7 @@ func NewStream(cfg StreamConfig, mark *Watermark, c Consumer) *Stream {
 	return &Stream{
 		cfg: cfg, mark: mark, consumer: c, log: cfg.Logger.With("slot", cfg.Slot),
 		paused:  make(chan struct{}),
-		history: history{tables: make(map[uint32]*Table)},
+		history: history{tables: make(map[uint32]*Table), server: identity{cfg.System, cfg.Timeline}},
 		status:  StreamStatus{State: StateConnecting, Since: time.Now()},
 	}
 }
@@ -156,7 +167,8 @@ func (s *Stream) connection(ctx context.Context, retry *backoff) error {
 			return nil // nothing was streamed, nothing is to be confirmed
 		}
 		s.history.lost = s.history.lost || SlotLost(err)
-		return err
+		s.dislodge(ctx, err)
+		return s.missing(err)
 	}
 	retry.recovered()
 	s.enter(StateStreaming)

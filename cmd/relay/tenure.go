@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"relay/cdc"
@@ -19,7 +21,6 @@ import (
 const (
 	saveEvery   = time.Second
 	saveTimeout = 5 * time.Second
-	regainRetry = 200 * time.Millisecond
 	deadSilence = time.Minute // of the server, after which the stream is not ready
 )
 
@@ -34,8 +35,8 @@ type tenure struct {
 	stream     *cdc.Stream
 	lookout    *lookout
 
-	lost    <-chan struct{}
-	release func()
+	lease     atomic.Pointer[park.Lease]
+	suspended atomic.Bool // the lease was lost, and is waited for
 
 	mu    sync.Mutex
 	saved map[string]mapping.Position // as the table has them
@@ -53,20 +54,40 @@ func (r *sidecar) begin(ctx context.Context) (*tenure, error) {
 		return nil, fmt.Errorf("prepare the relay's own tables: %w", err)
 	}
 	r.phase.Store(&phase{standby: true, why: "standing by: another relay delivers from this database"})
-	lost, release, err := r.store.Lock(ctx)
+	lease, err := r.store.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t := &tenure{relay: r, origin: park.Origin{System: system, Slot: src.Slot}, lost: lost, release: release}
-	if err := t.recreate(ctx); err != nil {
-		release()
-		return nil, err
-	}
-	if err := t.prepare(ctx); err != nil {
-		release()
+	t := &tenure{relay: r, origin: park.Origin{System: system, Slot: src.Slot}}
+	t.lease.Store(lease)
+	if err := t.settleIn(ctx); err != nil {
+		lease.Release()
 		return nil, err
 	}
 	return t, nil
+}
+
+// settleIn does what is done with the lock and before anything is delivered.
+func (t *tenure) settleIn(ctx context.Context) error {
+	lease := t.lease.Load()
+	if lease.Server.System != t.origin.System {
+		return errors.New("the server is another one than a moment ago")
+	}
+	if err := lease.Arm(); err != nil {
+		return err
+	}
+	adopted, err := t.relay.store.Adopt(ctx, t.origin)
+	if err != nil {
+		return err
+	}
+	if adopted {
+		t.relay.log.Warn("the tables come from another database cluster: what is parked is kept, how far endpoints were there is not applied, "+
+			"and delivery begins where the slot stands", "system", t.origin.System)
+	}
+	if err := t.recreate(ctx); err != nil {
+		return err
+	}
+	return t.prepare(ctx)
 }
 
 // prepare builds the parts from what is saved.
@@ -87,7 +108,7 @@ func (t *tenure) prepare(ctx context.Context) error {
 	}
 	t.dispatcher, err = delivery.NewDispatcher(delivery.Config{
 		Parker: r.store, Window: cfg.Source.Window, Hold: cfg.Source.Hold,
-		Metrics: r.metrics.delivery, Log: r.log, NewSender: r.newSender,
+		Metrics: r.metrics.delivery, Log: r.log, NewSender: t.newSender,
 	}, cfg.Endpoints, states)
 	if err != nil {
 		return err
@@ -97,6 +118,7 @@ func (t *tenure) prepare(ctx context.Context) error {
 	t.stream = cdc.NewStream(cdc.StreamConfig{
 		URL: cfg.Source.URL, Slot: cfg.Source.Slot, Publication: cfg.Source.Publication,
 		Tables: tableNames(cfg), Messages: cfg.Source.Messages, Start: start, Logger: r.log,
+		System: t.origin.System, Timeline: t.lease.Load().Server.Timeline, Exclusive: true,
 	}, t.mark, t.pump)
 	t.lookout = newLookout(sourceOf(cfg), r.log)
 	return nil
@@ -158,7 +180,7 @@ func resume(cfg *mapping.Config, positions map[string]mapping.Position, states m
 // run lives through the tenure. When ctx is done it stops softly: reading ends, attempts under way finish, the rest is
 // parked, positions are saved, the slot is confirmed.
 func (t *tenure) run(ctx context.Context) error {
-	defer func() { t.release() }() // the last one: regain takes others
+	defer func() { t.lease.Load().Release() }() // the last one: regain takes others
 	r := t.relay
 	background, end := context.WithCancel(context.Background())
 	var helpers sync.WaitGroup
@@ -180,20 +202,17 @@ func (t *tenure) run(ctx context.Context) error {
 		<-streamed
 	}()
 
-	slotLost, again := t.slotLost(background), false
+	slotLost, promoted, again := t.slotLost(background), t.promoted(background), false
 	for ctx.Err() == nil && !again {
 		select {
 		case <-ctx.Done():
 		case <-slotLost:
 			again = true // what is in memory is parked below, and the next tenure begins with another slot
-		case <-t.lost:
-			if !t.regain(ctx) {
-				if ctx.Err() != nil {
-					break
-				}
-				t.pump.close()
-				t.dispatcher.Abandon()
-				return fmt.Errorf("another relay delivered while this one had lost its database connection; starting over")
+		case <-promoted:
+			return t.abandon(t.stream.Status().Err)
+		case <-t.lease.Load().Lost():
+			if err := t.regain(ctx); err != nil {
+				return t.abandon(err)
 			}
 		}
 	}
@@ -216,36 +235,6 @@ func (t *tenure) run(ctx context.Context) error {
 	}
 	r.log.Info("stopped")
 	return nil
-}
-
-// regain waits for the lock after it was lost. It reports whether this process may go on: nobody else saved a position
-// meanwhile.
-func (t *tenure) regain(ctx context.Context) bool {
-	t.dispatcher.Suspend()
-	t.relay.log.Warn("lost the database connection that makes this relay the only one to deliver, waiting for it")
-	for ctx.Err() == nil {
-		lost, release, err := t.relay.store.Lock(ctx)
-		if err != nil { // the database is away: nobody delivers
-			select {
-			case <-ctx.Done():
-			case <-time.After(regainRetry):
-			}
-			continue
-		}
-		same, err := t.unmoved(ctx)
-		if err != nil {
-			release()
-			continue
-		}
-		t.lost, t.release = lost, release
-		if !same {
-			return false
-		}
-		t.dispatcher.Resume()
-		t.relay.log.Info("delivering again")
-		return true
-	}
-	return false
 }
 
 // unmoved reports whether the positions are as this process saved them, or as it tried to without hearing the answer.
@@ -367,6 +356,8 @@ func (t *tenure) reload(cfg *mapping.Config) ([]string, error) {
 func (t *tenure) ready() (bool, string) {
 	s := t.stream.Status()
 	switch {
+	case t.suspended.Load():
+		return false, "not delivering: the lock by which this relay alone delivers is lost, because its database connection is"
 	case s.State == cdc.StateWaiting:
 		return true, "standing by: the slot is in use by another process"
 	case s.State == cdc.StateStreaming && t.lookout.problem() != "":

@@ -3,7 +3,6 @@ package park
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -96,18 +95,7 @@ func ping(ctx context.Context, conn *pgx.Conn) error {
 
 // connect makes a connection of its own, for what lives longer than a statement. The server ends it soon after we are gone,
 // cut off or stopped, so that a lock of ours is free for the next relay.
-func (s *Store) connect(ctx context.Context) (*pgx.Conn, error) {
-	cfg := s.pool.Config().ConnConfig.Copy()
-	pin(cfg)
-	maps.Copy(cfg.RuntimeParams, map[string]string{
-		"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3", "tcp_user_timeout": "10000",
-	})
-	conn, err := pgx.ConnectConfig(ctx, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	return conn, nil
-}
+func (s *Store) connect(ctx context.Context) (*pgx.Conn, error) { return s.connectWith(ctx, nil) }
 
 func closeConn(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

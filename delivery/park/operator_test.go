@@ -147,26 +147,3 @@ func TestEndpoints_AreRemembered(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, known["a"])
 }
-
-func TestLock_IsForOneAndGoesWithItsConnection(t *testing.T) {
-	t.Parallel()
-	url := pgtest.Database(t)
-	a, b := open(t, url), open(t, url)
-	lost, release, err := a.Lock(t.Context())
-	require.NoError(t, err)
-	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	_, _, err = b.Lock(short)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-
-	_, err = b.pool.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
-	require.NoError(t, err)
-	<-lost
-	release()
-	_, release, err = b.Lock(t.Context())
-	require.NoError(t, err)
-	release()
-	_, release, err = a.Lock(t.Context())
-	require.NoError(t, err)
-	release()
-}

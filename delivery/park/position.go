@@ -52,7 +52,8 @@ func (s *Store) SavePositions(ctx context.Context, origin Origin, positions map[
 		endpoints, lsns = append(endpoints, endpoint), append(lsns, p.Mark.Commit.String())
 		ordinals, opens = append(ordinals, int64(p.Mark.Ordinal)), append(opens, formatOpen(p.Open))
 	}
-	_, err := s.pool.Exec(ctx, s.sql(`
+	err := s.write(ctx, nil, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, s.sql(`
 INSERT INTO {{schema}}.position AS p (endpoint, lsn, ordinal, open, slot, system_id)
 SELECT i.endpoint, i.lsn, i.ordinal, i.open, $5, $6
 FROM unnest($1::text[], $2::text[]::pg_lsn[], $3::bigint[], $4::text[]) AS i(endpoint, lsn, ordinal, open)
@@ -60,7 +61,9 @@ ORDER BY i.endpoint
 ON CONFLICT (endpoint) DO UPDATE SET lsn = excluded.lsn, ordinal = excluded.ordinal, open = excluded.open,
   slot = excluded.slot, system_id = excluded.system_id, saved_at = now()
 WHERE (p.lsn, p.ordinal) <= (excluded.lsn, excluded.ordinal) OR p.slot <> excluded.slot OR p.system_id <> excluded.system_id`),
-		endpoints, lsns, ordinals, opens, origin.Slot, origin.System)
+			endpoints, lsns, ordinals, opens, origin.Slot, origin.System)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("save positions: %w", err)
 	}
@@ -75,6 +78,26 @@ func (s *Store) DeletePositions(ctx context.Context, endpoints ...string) error 
 		return fmt.Errorf("delete positions: %w", err)
 	}
 	return nil
+}
+
+// Adopt makes what another cluster has left, from which this one was restored or upgraded, fit for this one: positions are
+// forgotten and what is parked is taken out of the stream's order. It reports whether there was anything.
+func (s *Store) Adopt(ctx context.Context, origin Origin) (bool, error) {
+	var foreign bool
+	err := s.pool.QueryRow(ctx, s.sql(`SELECT EXISTS (SELECT FROM {{schema}}.position WHERE system_id <> $1)`), origin.System).Scan(&foreign)
+	if err != nil {
+		return false, fmt.Errorf("look for positions of another cluster: %w", err)
+	}
+	if !foreign {
+		return false, nil
+	}
+	if err := s.Unplace(ctx); err != nil {
+		return false, err
+	}
+	if _, err := s.pool.Exec(ctx, s.sql(`DELETE FROM {{schema}}.position WHERE system_id <> $1`), origin.System); err != nil {
+		return false, fmt.Errorf("forget positions of another cluster: %w", err)
+	}
+	return true, nil
 }
 
 // Unplace takes what is parked out of the stream's order, keeping its own. Needed when the cluster was rebuilt: places of

@@ -67,3 +67,20 @@ func TestUnplace_KeepsTheOrderAndLetsTheSamePlacesComeAgain(t *testing.T) {
 	names, _ := next(t, s, nil, 10)
 	require.Equal(t, []string{"event-5", "event-6", "event-1", "event-5"}, names)
 }
+
+func TestAdopt_ForgetsThePlacesOfAnotherClusterAndKeepsWhatIsParked(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	old, origin := Origin{"7300000000000000001", "relay"}, Origin{"7300000000000000002", "relay"}
+	park(t, s, item(5, "k"))
+	require.NoError(t, s.SavePositions(t.Context(), old, map[string]mapping.Position{"a": {Mark: at(5)}, "b": {Mark: at(4)}}))
+	adopted, err := s.Adopt(t.Context(), origin)
+	require.NoError(t, err)
+	require.True(t, adopted)
+	adopted, err = s.Adopt(t.Context(), origin)
+	require.NoError(t, err)
+	require.False(t, adopted)
+	require.NotZero(t, park(t, s, item(5, "k"))[0], "an event of the new cluster at the same place is another event")
+	names, _ := next(t, s, nil, 10)
+	require.Equal(t, []string{"event-5", "event-5"}, names)
+}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,6 +36,9 @@ type Store struct {
 	reach  int              // the constant, but in tests
 	now    func() time.Time // the relay's clock, which set the due times
 
+	lease  atomic.Pointer[Lease]  // that writes depend on; nil: on none
+	server atomic.Pointer[Server] // of the last lease there was
+
 	mu      sync.Mutex
 	cursors map[string]*cursor // by endpoint
 }
@@ -60,11 +64,12 @@ func Open(ctx context.Context, url, schema string, logger *slog.Logger) (*Store,
 	if err != nil {
 		return nil, err
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
+	s := New(nil, schema, logger)
+	cfg.AfterConnect = s.admit
+	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("open the relay's own tables: %w", err)
 	}
-	return New(pool, schema, logger), nil
+	return s, nil
 }
 
 // Close closes the pool; it waits for statements under way.
@@ -113,13 +118,18 @@ func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // write runs fn in a transaction that owns the order of the endpoints' rows: whoever adds, settles, retries or discards
 // holds the same lock until it commits. So a turn that is newer is never visible before one that is older, and what is
-// decided from the rows of a queue still holds when it is written.
+// decided from the rows of a queue still holds when it is written. It fails if a lease is armed and was lost.
 func (s *Store) write(ctx context.Context, endpoints []string, fn func(pgx.Tx) error) error {
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || e, 0)) FROM unnest($2::text[]) e`,
-			"relay "+s.name, endpoints)
-		if err != nil {
-			return fmt.Errorf("lock the endpoint: %w", err)
+		batch := &pgx.Batch{}
+		s.fence(batch)
+		if len(endpoints) > 0 {
+			batch.Queue(`SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || e, 0)) FROM unnest($2::text[]) e`, "relay "+s.name, endpoints)
+		}
+		if batch.Len() > 0 {
+			if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+				return fmt.Errorf("lock the endpoint: %w", err)
+			}
 		}
 		return fn(tx)
 	})
