@@ -29,14 +29,7 @@ func TestStatusReady_IsWhatReadyzSaysWhateverBecomesOfAnEndpoint(t *testing.T) {
 func TestStatusReady_SaysWhyNot(t *testing.T) {
 	t.Parallel()
 	r := prepareRelay(t, "  a: {url: \"http://127.0.0.1:1/\"}\n") // and not set up: there is no slot
-	cmd := relayCommand(t, "run", "-c", r.Config)
-	cmd.Stdout, cmd.Stderr = &r.log, &r.log
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
-	})
-	r.eventually(func() bool { return adminAddress.MatchString(r.Log()) }, "admin listens")
+	r.run()
 	address := strings.TrimPrefix(r.Admin(), "http://")
 	var got result
 	r.eventually(func() bool {
