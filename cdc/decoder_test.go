@@ -211,24 +211,3 @@ func FuzzDecoder(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkDecoder(b *testing.B) {
-	d := newDecoder(nil, nil)
-	c := new(change)
-	for _, m := range []wire{begin(1), relation(1, "id", "type", "key", "payload", "headers", "created_at")} {
-		if err := d.decode(m, c); err != nil {
-			b.Fatal(err)
-		}
-	}
-	payload := string(bytes.Repeat([]byte("x"), 300))
-	m := wire{'I'}.u32(1).u8('N').u16(6).value("0b9f7c3e-6a52-4c26-9a66-1f6f5b2f8f11").value("order.created").
-		value("customer-17").value(payload).u8('n').value("2026-01-01 00:00:00.123456+00")
-	b.SetBytes(int64(len(m)))
-	b.ReportAllocs()
-	for b.Loop() {
-		d.ordinal = 0
-		if err := d.decode(m, c); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -304,17 +304,6 @@ func FuzzHeaders(f *testing.F) {
 	})
 }
 
-func BenchmarkRenderStandard(b *testing.B) {
-	r, cfg := setup(b, "", "  a: {url: http://h}")
-	rw := order(`{"a": "` + strings.Repeat("x", 300) + `"}`)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := cfg.Endpoints[0].Render(event(b, r, rw)); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func TestRender_IsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	r, cfg := setup(t, "", "  a: {url: http://h, where: payload.n > 0, body: '[payload.n, row.region, event.headers.tenant]'}")

@@ -18,6 +18,7 @@ type Router struct {
 	messages []string
 	bound    map[*cdc.Table]*binding // nil: not our table
 	index    *index
+	act      activation // of the event routed last
 	targets  []Target
 }
 
@@ -80,9 +81,9 @@ func (r *Router) bind(t *cdc.Table) (*binding, error) {
 func (r *Router) Route(ev *Event) []Target {
 	clear(r.targets) // lets go of the errors
 	r.targets = r.targets[:0]
-	act := activation{ev: ev}
+	r.act = activation{ev: ev} // expressions would move it to the heap, for events that meet none too
 	for _, ep := range r.index.find(ev.Type) {
-		if ok, err := ep.wants(&act); ok || err != nil {
+		if ok, err := ep.wants(&r.act); ok || err != nil {
 			r.targets = append(r.targets, Target{Endpoint: ep, Err: err})
 		}
 	}
