@@ -3,6 +3,7 @@ package delivery
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"relay/mapping"
@@ -38,8 +39,8 @@ func (d *Dispatcher) Reload(endpoints []*mapping.Endpoint, saved map[string]Endp
 			begin = append(begin, l)
 			changes = append(changes, "endpoint "+ep.Name+" added")
 		case senders[i] != nil:
-			l.configure(ep, senders[i])
-			changes = append(changes, "endpoint "+ep.Name+" changed")
+			was := l.configure(ep, senders[i])
+			changes = append(changes, "endpoint "+ep.Name+" changed: "+strings.Join(was.Changes(ep), ", "))
 		}
 		lanes[i] = l
 	}
@@ -102,8 +103,8 @@ func (l *lane) finished() bool {
 	return l.stopping && l.workers == 0 && l.open.n == 0 && !l.table.pending() && !l.table.running
 }
 
-// configure has the lane go on under another configuration. What is in the air lands under the old one.
-func (l *lane) configure(ep *mapping.Endpoint, sender Sender) {
+// configure has the lane go on under another configuration, and returns the one before. What is in the air lands under it.
+func (l *lane) configure(ep *mapping.Endpoint, sender Sender) *mapping.Endpoint {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	was := l.ep
@@ -135,4 +136,5 @@ func (l *lane) configure(ep *mapping.Endpoint, sender Sender) {
 	now := time.Now()
 	l.arm(now)
 	l.kick(now)
+	return was
 }

@@ -176,7 +176,7 @@ func TestNeedsRestart_NamesTheKeys(t *testing.T) {
 	require.Empty(t, parse(t, minimal).NeedsRestart(parse(t, "log: {level: debug}\nendpoints: {b: {url: 'http://h'}}")))
 	require.Equal(t, []string{
 		"source.url", "source.slot", "source.publication", "source.schema", "source.tables", "source.messages", "source.existing",
-		"source.on_slot_lost", "source.window", "source.hold", "admin.listen", "admin.token",
+		"source.on_slot_lost", "source.window", "source.hold", "admin.listen", "admin.token", "log.format",
 	}, parse(t, minimal).NeedsRestart(parse(t, full)))
 }
 

@@ -1,14 +1,10 @@
 package mapping
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
-	"fmt"
 	"log/slog"
 	"net/netip"
-	"strings"
 	"time"
 )
 
@@ -45,36 +41,6 @@ type Endpoint struct {
 // Hash identifies everything the file says of the endpoint, secrets and the contents of files included. Two endpoints
 // of the same hash are the same endpoint, whatever their place in the file.
 func (e *Endpoint) Hash() string { return e.hash }
-
-// sum computes the hash.
-func (e *Endpoint) sum() string {
-	h := sha256.New()
-	put := func(parts ...any) {
-		for _, part := range parts {
-			h.Write(fmt.Appendf(nil, "%q,", fmt.Sprint(part)))
-		}
-	}
-	put(e.Name, e.slot, e.URL, len(e.Events), e.Where.expanded(), e.Body.expanded(), e.Format, e.Source)
-	for _, p := range e.Events {
-		put(p)
-	}
-	for _, s := range e.Secrets {
-		put("secret", s.HMAC, []byte(s.Ed25519))
-	}
-	for _, kv := range e.Headers {
-		put("header", kv[0], kv[1])
-	}
-	put(e.Auth.Bearer)
-	if b := e.Auth.Basic; b != nil {
-		put("basic", b.Username, b.Password)
-	}
-	if o := e.Auth.OAuth2; o != nil {
-		put("oauth2", o.TokenURL, o.ClientID, o.ClientSecret, strings.Join(o.Scopes, " "))
-	}
-	put(e.TLS.CAFile, e.TLS.CertFile, e.TLS.KeyFile, e.TLS.ServerName, e.TLS.ca, e.TLS.cert, e.TLS.key)
-	put(e.Timeout, e.Concurrency, e.Rate, e.Order, e.Batch, e.Retry, e.Breaker, e.Network, e.Paused)
-	return hex.EncodeToString(h.Sum(nil)[:16])
-}
 
 // Format is how an event becomes a request.
 type Format string

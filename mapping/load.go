@@ -41,7 +41,7 @@ func Parse(file string, data []byte, lookup func(string) (string, bool)) (*Confi
 	return cfg, nil
 }
 
-// NeedsRestart returns the keys of source and admin in which next differs, and which a reload cannot change.
+// NeedsRestart returns the keys in which next differs, and which a reload cannot change.
 func (c *Config) NeedsRestart(next *Config) []string {
 	a, b := c.fixed(), next.fixed()
 	var keys []string
@@ -73,6 +73,7 @@ func (c *Config) fixed() [][2]string {
 		{"source.hold", fmt.Sprint(s.Hold)},
 		{"admin.listen", a.Listen},
 		{"admin.token", a.Token},
+		{"log.format", c.Log.Format},
 	}
 }
 

@@ -150,6 +150,7 @@ func isPort(s string) bool {
 
 func (v value) patterns(to *[]Pattern) {
 	var list []string
+	v.about.standard(*to)
 	v.strings(&list, "an event type, in which * matches any run of characters")
 	if list == nil {
 		return

@@ -89,6 +89,7 @@ func (v value) schema(to *string) {
 }
 
 func (v value) tables(to *[]Table) {
+	v.about.standard([]map[string]string{{"name": defaultTable().String()}})
 	items, ok := v.list("a list of tables, each with its name")
 	if !ok {
 		return
@@ -233,11 +234,9 @@ func isLoopback(listen string) bool {
 func (v value) log(l *Log) {
 	v.mapping("level and format", fields{
 		"level": func(v value) {
-			var level string
+			level := strings.ToLower(l.Level.String())
 			v.enum(&level, "debug", "info", "warn", "error")
-			if level != "" {
-				_ = l.Level.UnmarshalText([]byte(level)) //nolint:errcheck // enum accepts only what it knows
-			}
+			_ = l.Level.UnmarshalText([]byte(level)) //nolint:errcheck // enum accepts only what it knows
 		},
 		"format": func(v value) { v.enum(&l.Format, "text", "json") },
 	})

@@ -107,7 +107,7 @@ func (v value) boolean(to *bool) {
 // duration stores a Go duration of at least least.
 func (v value) duration(to *time.Duration, least time.Duration) {
 	expected := "a duration such as 15s"
-	v.about.duration(*to)
+	v.about.duration(*to, least)
 	s, ok := v.text(expected, "!!str", "!!int")
 	if !ok {
 		return
@@ -128,7 +128,8 @@ func (v value) duration(to *time.Duration, least time.Duration) {
 // durationAbove stores a Go duration longer than limit.
 func (v value) durationAbove(to *time.Duration, limit time.Duration) {
 	was, n := *to, len(v.d.errs)
-	v.about.duration(was)
+	v.about.above(limit)
+	v.about.duration(was, limit)
 	*to = limit
 	v.duration(to, limit)
 	if *to <= limit && len(v.d.errs) == n {

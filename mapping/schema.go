@@ -30,7 +30,9 @@ type Schema struct {
 	Items       *Schema            `json:"items,omitempty"`
 	AnyOf       []*Schema          `json:"anyOf,omitempty"`
 
-	item bool // of a list: what the loader starts from is no default
+	item  bool   // of a list: what the loader starts from is no default
+	value string // what may stand there, in words
+	limit string // its bounds in words, where value does not have them
 }
 
 // JSONSchema returns the JSON Schema of relay.yaml. It is what the loader itself says when it is led over a file that has
@@ -42,6 +44,7 @@ func JSONSchema() *Schema {
 	}
 	root := &Schema{}
 	d.config(value{d: d, node: describedNode, about: root}, defaultConfig())
+	root.explain("", meaningsByPath())
 	root.finish()
 	root.Dialect, root.Title = "http://json-schema.org/draft-07/schema#", "relay.yaml"
 	root.Description = "What relay reads, and where it sends it."
@@ -132,12 +135,22 @@ const (
 	sizePattern     = `^[0-9]+ *(KiB|MiB|GiB|KB|kB|MB|GB|B)?$`
 )
 
-func (s *Schema) duration(value time.Duration) {
+func (s *Schema) duration(value, least time.Duration) {
 	if s == nil {
 		return
 	}
-	if s.Pattern = durationPattern; value > 0 {
+	if s.limit == "" && least > 0 {
+		s.limit = "at least " + shortDuration(least)
+	}
+	if s.Pattern = durationPattern; value > 0 || s.limit == "" {
 		s.standard(shortDuration(value))
+	}
+}
+
+// above notes that a duration has to be longer than a limit.
+func (s *Schema) above(limit time.Duration) {
+	if s != nil {
+		s.limit = "longer than " + shortDuration(limit)
 	}
 }
 
@@ -172,7 +185,7 @@ func (s *Schema) size(value int64) {
 			s.standard(fmt.Sprint(value/u.factor, u.suffix))
 		}
 	}
-	s.Pattern = sizePattern
+	s.Pattern, s.limit = sizePattern, "at least 1 byte"
 }
 
 func (s *Schema) enum(value string, words []string) {
@@ -204,6 +217,34 @@ func (s *Schema) orNull() {
 	if s != nil {
 		s.Type = append(s.Type, "null")
 	}
+}
+
+// explain gives each key its meaning.
+func (s *Schema) explain(path string, meanings map[string]Meaning) {
+	s.value = s.Description
+	if m := meanings[path]; m.Text != "" {
+		s.Description = m.Text + " Value: " + s.Description
+		if s.limit != "" {
+			s.Description += ", " + s.limit
+		}
+	}
+	for name, child := range s.Properties {
+		child.explain(strings.TrimPrefix(path+"."+name, "."), meanings)
+	}
+	if child, ok := s.Additional.(*Schema); ok {
+		child.explain(path+".<name>", meanings)
+	}
+	if s.Items != nil {
+		s.Items.explain(path+"[]", meanings)
+	}
+}
+
+func meaningsByPath() map[string]Meaning {
+	all := make(map[string]Meaning, len(meanings))
+	for _, m := range meanings {
+		all[m.Path] = m
+	}
+	return all
 }
 
 // finish lets text with an expansion stand wherever the loader does: it becomes a number, or a word, only when it is read.

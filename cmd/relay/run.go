@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 
 	"relay/mapping"
 )
@@ -23,10 +22,13 @@ func runRelay(ctx context.Context, opts runOptions) error {
 		return err
 	}
 	paceGC()
-	r, err := newSidecar(cfg, opts.Config, newLogger(cfg.Log, opts.Log))
+	level := new(slog.LevelVar)
+	level.Set(cfg.Log.Level)
+	r, err := newSidecar(cfg, opts.Config, newLogger(cfg.Log.Format, level, opts.Log))
 	if err != nil {
 		return err
 	}
+	r.level = level
 	defer r.store.Close()
 	r.tracing = newTracing(ctx, r.log)
 	defer r.tracing.stop()
@@ -44,9 +46,9 @@ func runRelay(ctx context.Context, opts runOptions) error {
 	return r.run(ctx, adm)
 }
 
-func newLogger(l mapping.Log, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: l.Level}
-	if strings.EqualFold(l.Format, "json") {
+func newLogger(format string, level slog.Leveler, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))

@@ -26,6 +26,7 @@ const (
 type sidecar struct {
 	path    string
 	log     *slog.Logger
+	level   *slog.LevelVar // of log
 	metrics *metrics
 	store   *park.Store
 	tracing *tracing // nil: off
@@ -167,16 +168,20 @@ func (r *sidecar) reloadLocked() error {
 		return fmt.Errorf("%s cannot change while relay runs: restart it for that; nothing was changed", strings.Join(keys, ", "))
 	}
 	t := r.tenure.Load()
-	if t == nil {
-		r.cfg.Store(cfg)
-		r.log.Info("configuration reloaded")
-		return nil
-	}
-	changes, err := t.reload(cfg)
-	if err != nil {
+	var changes []string
+	if t == nil { // nothing lives yet that could change
+		changes = []string{"all of it, for when this relay delivers"}
+	} else if changes, err = t.reload(cfg); err != nil {
 		return err
 	}
+	if old.Log.Level != cfg.Log.Level {
+		r.level.Set(cfg.Log.Level)
+		changes = append(changes, "log.level")
+	}
 	r.cfg.Store(cfg)
+	if len(changes) == 0 {
+		changes = []string{"none"}
+	}
 	for _, change := range changes {
 		r.log.Info("configuration reloaded", "change", change)
 	}
