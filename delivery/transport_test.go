@@ -402,7 +402,7 @@ var conversations = map[string]conversation{
 			c.Slow(time.Millisecond)
 			c.Answer(okAnswer)
 		},
-		body: 4 << 20, want: []label{fine, fine}, conns: 1,
+		body: 1 << 20, want: []label{fine, fine}, conns: 1,
 	},
 	"an answer before the request was read": {
 		serve: func(c *deliverytest.Caller) {

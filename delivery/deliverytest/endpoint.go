@@ -2,6 +2,7 @@ package deliverytest
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"log"
@@ -109,6 +110,9 @@ func (e *Endpoint) Close() { e.close() }
 
 // DropConnections closes every connection, those in use included.
 func (e *Endpoint) DropConnections() { e.server.CloseClientConnections() }
+
+// Certificate returns what an endpoint with TLS shows, and its key.
+func (e *Endpoint) Certificate() tls.Certificate { return e.server.TLS.Certificates[0] }
 
 // Roots returns the certificates to trust, for an endpoint with TLS. Its certificate is for example.com and loopback.
 func (e *Endpoint) Roots() *x509.CertPool {
