@@ -13,6 +13,8 @@ type Endpoint struct {
 	Name  string
 	Index int // its place in Config.Endpoints
 
+	Line, Column int // where the file names it
+
 	URL     string
 	Events  []Pattern   // any of them
 	Where   *Expression // nil: every event

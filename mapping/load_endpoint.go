@@ -27,7 +27,7 @@ func (v value) endpoints() []*Endpoint {
 				"not a name for an endpoint, expected up to 63 letters, digits, '_', '-' and '.'")
 		}
 		ep := v.d.defaults.clone()
-		ep.Name = e.key.Value
+		ep.Name, ep.Line, ep.Column = e.key.Value, e.key.Line, e.key.Column
 		e.value.endpoint(ep, false)
 		list = append(list, ep)
 	}

@@ -15,7 +15,10 @@ func advise(cfg *mapping.Config) []finding {
 	var found []finding
 	for i, ep := range cfg.Endpoints {
 		warn := func(problem, remedy string) {
-			found = append(found, finding{Level: levelWarning, Subject: "endpoint " + ep.Name, Problem: problem, Remedy: remedy})
+			found = append(found, finding{
+				Level: levelWarning, Subject: "endpoint " + ep.Name, Problem: problem, Remedy: remedy,
+				File: cfg.File, Line: ep.Line, Column: ep.Column,
+			})
 		}
 		u, err := url.Parse(ep.URL)
 		if err != nil {

@@ -62,3 +62,41 @@ func TestCheck_WarningsAreNoFailure(t *testing.T) {
 	sample := relayOut(t, "check", "--offline", "-c", configFile(t, string(mapping.Sample)))
 	require.NotContains(t, sample.out, "warning", "what relay init writes is fine")
 }
+
+// As pre-commit calls it: the files that changed, places at the beginning of lines, and an exit status.
+func TestCheck_TakesFilesAndPrintsPlacesThatEditorsUnderstand(t *testing.T) {
+	t.Parallel()
+	good := configFile(t, "endpoints:\n  b: {url: \"http://a.example.com\"}\n  a: {url: \"http://b.example.com\"}\n")
+	bad := configFile(t, "endpoints:\n  a: {url: \"http://localhost\", timout: 1s}\n")
+	got := relayOut(t, "check", "--offline", good)
+	require.Zero(t, got.status)
+	require.Regexp(t, `^`+good+`:2:3: warning: endpoint b: plain http(.|\n)*\n`+good+`:3:3: warning: endpoint a: plain http`, got.out)
+	got = relayOut(t, "check", "--offline", bad, good)
+	require.Equal(t, exitUsage, got.status)
+	require.Contains(t, got.out, bad+":2:32: error: endpoints.a.timout: unknown key, did you mean timeout?")
+	require.Contains(t, got.out, good+":2:3: warning: ")
+	got = relayOut(t, "check", "--offline", "--json", bad)
+	require.Equal(t, exitUsage, got.status)
+	require.Contains(t, got.out, `"line": 2`)
+}
+
+func TestCheck_HasOneClearLineForAFileThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for path, want := range map[string]string{
+		folder:                                 "is a directory",
+		folder + "/none.yaml":                  "there is no such file",
+		configFile(t, ""):                      "the file is empty",
+		configFile(t, "endpoints:\n  a: {url"): "not valid YAML",
+		configFile(t, "\x00\xff\xfe"):          "not valid YAML",
+	} {
+		for _, command := range []string{"check", "status", "explain", "parked", "setup", "run"} {
+			got := relayOut(t, command, "-c", path)
+			require.Equal(t, exitUsage, got.status, command)
+			text := got.err + got.out
+			require.Contains(t, text, path, command)
+			require.Contains(t, text, want, command)
+			require.LessOrEqual(t, strings.Count(text, "\n"), 3, text)
+		}
+	}
+}

@@ -81,7 +81,7 @@ func TestExitStatusTellsUsageFromFailure(t *testing.T) {
 			t.Parallel()
 			got := relayOut(t, tc.args...)
 			require.Equal(t, tc.status, got.status, got.err)
-			require.Contains(t, got.err, strings.Split(tc.says, "|")[len(strings.Split(tc.says, "|"))-1])
+			require.Contains(t, got.err+got.out, strings.Split(tc.says, "|")[len(strings.Split(tc.says, "|"))-1])
 		})
 	}
 }
@@ -130,7 +130,10 @@ func TestCheckReportsEveryConfigErrorAtOnceAsJSON(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(got.out), &report))
 	require.False(t, report.OK)
 	require.Len(t, report.Findings, 3)
-	require.Equal(t, path+":1:1", report.Findings[0].Subject)
+	first := report.Findings[0]
+	require.Equal(t, finding{
+		Level: levelError, Subject: "sauce", Problem: first.Problem, File: path, Line: 1, Column: 1, Snippet: "    1 | sauce: …\n      | ^",
+	}, first)
 }
 
 func TestCompletionIsOfferedForEveryShell(t *testing.T) {

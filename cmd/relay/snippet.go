@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -10,41 +9,25 @@ import (
 	"relay/mapping"
 )
 
-// withSnippets is an error about relay.yaml with the line of the file under each message, where it may be shown.
-func withSnippets(err error) error {
-	var all mapping.Errors
-	if !errors.As(err, &all) || len(all) == 0 {
-		return err
+// fileLines returns the lines of the file that errors are about; nil if it cannot be read.
+func fileLines(all mapping.Errors) []string {
+	if len(all) == 0 {
+		return nil
 	}
-	data, readErr := os.ReadFile(all[0].File)
-	if readErr != nil {
-		return err
+	data, err := os.ReadFile(all[0].File)
+	if err != nil {
+		return nil
 	}
-	lines := strings.Split(string(data), "\n")
-	var b strings.Builder
-	for i, e := range all {
-		if i > 0 {
-			b.WriteString("\n")
-		}
-		b.WriteString(e.Error())
-		if e.Line > 0 && e.Line <= len(lines) {
-			b.WriteString(snippet(lines, e))
-		}
-	}
-	return snippetError{b.String(), all}
+	return strings.Split(string(data), "\n")
 }
 
-// snippetError is Errors with snippets.
-type snippetError struct {
-	text string
-	mapping.Errors
+// snippetOf returns the line of the file that an error is about, where it may be shown, without a line end.
+func snippetOf(lines []string, e *mapping.Error) string {
+	if e.Line < 1 || e.Line > len(lines) {
+		return ""
+	}
+	return strings.TrimPrefix(snippet(lines, e), "\n")
 }
-
-// Error returns the messages with their snippets.
-func (e snippetError) Error() string { return e.text }
-
-// Unwrap returns the errors, by which the exit status is chosen.
-func (e snippetError) Unwrap() error { return e.Errors }
 
 var (
 	expressionPath = regexp.MustCompile(`\.(where|body)$`)
