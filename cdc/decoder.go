@@ -30,10 +30,11 @@ type change struct {
 // transactions in progress. It lives as long as one connection. A row costs three allocations: the row, its slice of
 // values, and one copy of its data.
 type decoder struct {
-	prefixes []string             // of the logical messages wanted
-	names    map[uint32]tableName // what the configuration calls its tables, by relation OID
-	tables   map[uint32]*Table    // by relation OID, as described on this connection
-	earlier  map[uint32]*Table    // as described on earlier connections: the same description keeps its pointer
+	prefixes []string               // of the logical messages wanted
+	names    map[uint32]catalogName // of the tables of the configuration, by relation OID
+	named    LSN                    // the names are not older than it
+	tables   map[uint32]*Table      // by relation OID, as described on this connection
+	earlier  map[uint32]*Table      // as described on earlier connections: the same description keeps its pointer
 
 	inside  bool // between begin and commit
 	commit  LSN
@@ -124,9 +125,6 @@ func (d *decoder) relation(c *cursor) error {
 	if t.Schema == "" {
 		t.Schema = "pg_catalog" // how the protocol abbreviates it
 	}
-	if name, ok := d.names[oid]; ok { // it was called otherwise when the row was written, or is since
-		t.Schema, t.Name = name.schema, name.table
-	}
 	for range n {
 		if c.err != nil {
 			break
@@ -138,6 +136,12 @@ func (d *decoder) relation(c *cursor) error {
 	}
 	if err := c.end(); err != nil {
 		return err
+	}
+	if name, ok := d.names[oid]; ok { // it was called otherwise when the row was written, or is since
+		t.Schema, t.Name = name.schema, name.table
+		if d.commit < d.named { // a column renamed since then is for the configuration to follow
+			name.noteNames(t)
+		}
 	}
 	if old := d.earlier[oid]; old != nil && old.equal(t) {
 		t = old

@@ -80,7 +80,7 @@ func TestDecoder_CountsInsertsAndTransactionalMessages(t *testing.T) {
 	require.Equal(t, Place{200, 0}, rows[3].Place)
 	require.Equal(t, time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC), rows[0].CommitTime)
 	require.Equal(t, "public.outbox", rows[0].Table.String())
-	require.Equal(t, Column{"type", 25}, rows[0].Table.Columns[1])
+	require.Equal(t, Column{Name: "type", Type: 25}, rows[0].Table.Columns[1])
 }
 
 func TestDecoder_TellsNullFromEmpty(t *testing.T) {

@@ -131,7 +131,10 @@ func (in *inspection) tables(ctx context.Context, src *Source) (map[string]bool,
 			continue
 		}
 		partitioned[t.Name] = rel.partitioned()
-		faults := rel.columnFaults(t)
+		if err := rel.readSent(ctx, in.conn, src.Publication); err != nil {
+			return nil, err
+		}
+		faults := rel.columnFaults(t, src.Publication)
 		for _, f := range faults {
 			in.fault(subject, f)
 		}

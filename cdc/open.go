@@ -54,7 +54,7 @@ func startSession(ctx context.Context, s *Stream, conn *pgconn.PgConn) (*session
 		return nil, startFault(&s.cfg, err)
 	}
 	n := newSession(s, conn, start, system.XLogPos)
-	n.decoder.names = names
+	n.decoder.names, n.decoder.named = names, system.XLogPos
 	return n, nil
 }
 
@@ -63,7 +63,7 @@ func startSession(ctx context.Context, s *Stream, conn *pgconn.PgConn) (*session
 //
 // It takes a connection of its own. Looked up on the replication connection, a table enters that backend's caches as it
 // is now, and PostgreSQL 18 then decodes older WAL by it: a backlog from before a DROP COLUMN came without the column.
-func preflight(ctx context.Context, cfg *StreamConfig) (*slot, map[uint32]tableName, error) {
+func preflight(ctx context.Context, cfg *StreamConfig) (*slot, map[uint32]catalogName, error) {
 	conn, err := connect(ctx, cfg.URL, false)
 	if err != nil {
 		return nil, nil, err
@@ -83,7 +83,7 @@ func preflight(ctx context.Context, cfg *StreamConfig) (*slot, map[uint32]tableN
 	if err := pub.fault(cfg.Publication, cfg.Tables); err != nil {
 		return nil, nil, err
 	}
-	names, err := readTableNames(ctx, conn, cfg.Tables)
+	names, err := readCatalogNames(ctx, conn, cfg.Tables)
 	if err != nil {
 		return nil, nil, err
 	}

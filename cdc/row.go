@@ -1,6 +1,9 @@
 package cdc
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Row is one inserted row, or one transactional logical message, of a committed transaction. It owns its memory: nothing
 // in it aliases the connection's read buffer, and the reader keeps no reference to it after handing it over.
@@ -37,17 +40,19 @@ type Table struct {
 type Column struct {
 	Name string
 	Type uint32 // type OID (pg_type.oid); see the OID constants of pgx's pgtype
+
+	// Now is what the column is called now, if it was renamed after the row was written, as far as that is known; else empty.
+	Now string
 }
 
 // String returns the schema-qualified name, unquoted.
 func (t *Table) String() string { return t.Schema + "." + t.Name }
 
-// Column returns the index of the named column, or -1.
+// Column returns the index of the named column, or -1. A name of today serves if the column had another when the row was written.
 func (t *Table) Column(name string) int {
-	for i := range t.Columns {
-		if t.Columns[i].Name == name {
-			return i
-		}
+	i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Name == name })
+	if i < 0 {
+		i = slices.IndexFunc(t.Columns, func(c Column) bool { return c.Now == name && name != "" })
 	}
-	return -1
+	return i
 }

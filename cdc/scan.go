@@ -85,7 +85,7 @@ func (s *scan) open(ctx context.Context, src *Source, index int, r Range) error 
 	}
 	c := &scanCursor{name: "relay_scan_" + strconv.Itoa(index), table: &Table{}, batch: scanBatchMin}
 	c.table.Schema, c.table.Name = splitTable(t.Name)
-	if c.table.Columns, err = s.columns(ctx, src.Publication, c.table); err != nil {
+	if c.table.Columns, err = publishedColumns(ctx, s.conn, src.Publication, c.table); err != nil {
 		return err
 	}
 	statement, err := s.statement(ctx, src.Publication, t, at, c, r)
@@ -97,32 +97,6 @@ func (s *scan) open(ctx context.Context, src *Source, index int, r Range) error 
 	}
 	s.cursors = append(s.cursors, c)
 	return nil
-}
-
-// publishedSQL is a table's entry in the publication. The JSON detour reads columns that version 14 does not have.
-const publishedSQL = `SELECT to_jsonb(p) FROM pg_publication_tables p WHERE pubname = %s AND schemaname = %s AND tablename = %s`
-
-// columns returns the columns that the stream sends of the table.
-func (s *scan) columns(ctx context.Context, pub string, t *Table) ([]Column, error) {
-	rows, err := query(ctx, s.conn, fmt.Sprintf(`SELECT a.attname, a.atttypid FROM pg_attribute a
-  JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN LATERAL (SELECT (%s)->'attnames' AS names) p ON true
-  WHERE n.nspname = %[2]s AND c.relname = %[3]s AND a.attnum > 0 AND NOT a.attisdropped
-    AND (a.attgenerated = '' OR a.attgenerated = 's' AND current_setting('server_version_num')::int >= 180000 AND p.names IS NOT NULL)
-    AND (p.names IS NULL OR p.names ? a.attname::text) ORDER BY a.attnum`,
-		fmt.Sprintf(publishedSQL, quoteLiteral(pub), quoteLiteral(t.Schema), quoteLiteral(t.Name)), quoteLiteral(t.Schema), quoteLiteral(t.Name)))
-	if err != nil {
-		return nil, fmt.Errorf("look up the columns of %s: %w", t, err)
-	}
-	columns := make([]Column, len(rows))
-	for i, r := range rows {
-		oid, err := strconv.ParseUint(r[1], 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("look up the columns of %s: %w", t, err)
-		}
-		columns[i] = Column{Name: r[0], Type: uint32(oid)}
-	}
-	return columns, nil
 }
 
 // statement returns the declaration of a table's cursor. Its first column is the time, to merge the tables by.

@@ -74,7 +74,10 @@ func (s *setup) tables(ctx context.Context) error {
 		if f := rel.fault(t); f != nil {
 			return f
 		}
-		if faults := rel.columnFaults(t); len(faults) > 0 {
+		if err := rel.readSent(ctx, s.conn, s.src.Publication); err != nil {
+			return err
+		}
+		if faults := rel.columnFaults(t, s.src.Publication); len(faults) > 0 {
 			return faults[0]
 		}
 	}

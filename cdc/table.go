@@ -22,6 +22,7 @@ type catalogTable struct {
 type catalogColumn struct {
 	typ       string
 	generated bool
+	sent      bool // by the publication; see readSent
 }
 
 // readTable returns nil when there is no such table.
@@ -66,8 +67,8 @@ func (r *catalogTable) fault(t *SourceTable) *Fault {
 	return nil
 }
 
-// columnFaults says which columns are missing or cannot serve.
-func (r *catalogTable) columnFaults(t *SourceTable) []*Fault {
+// columnFaults says which columns are missing, cannot serve, or are not sent by the publication.
+func (r *catalogTable) columnFaults(t *SourceTable, pub string) []*Fault {
 	var faults []*Fault
 	for _, p := range parts {
 		name := t.column(p)
@@ -79,10 +80,17 @@ func (r *catalogTable) columnFaults(t *SourceTable) []*Fault {
 				Kind: FaultColumn, Problem: fmt.Sprintf("table %s has no column %q for the event's %s", t.Name, name, p.name),
 				Remedy: fmt.Sprintf("set columns: {%s: …} to one of %s; or ALTER TABLE %s ADD COLUMN %s %s", p.name, r.columnNames(), quoteTable(t.Name), quoteIdent(name), p.typeName()),
 			})
-		case column.generated:
+		case column.generated && !column.sent:
 			faults = append(faults, &Fault{
 				Kind: FaultColumn, Problem: fmt.Sprintf("column %q of %s is generated, and is not sent by the server", name, t.Name),
-				Remedy: fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION, and let the application write it", quoteTable(t.Name), quoteIdent(name)),
+				Remedy: fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION, and let the application write it; on PostgreSQL 18, if it is stored: "+
+					"ALTER PUBLICATION %s SET (publish_generated_columns = stored)", quoteTable(t.Name), quoteIdent(name), quoteIdent(pub)),
+			})
+		case !column.sent && (!p.optional || t.Named[p.name]):
+			faults = append(faults, &Fault{
+				Kind: FaultColumn, Problem: fmt.Sprintf("publication %s does not send column %q of %s, for the event's %s", pub, name, t.Name, p.name),
+				Remedy: fmt.Sprintf("BEGIN; ALTER PUBLICATION %[1]s DROP TABLE %[2]s; ALTER PUBLICATION %[1]s ADD TABLE %[2]s; COMMIT: in one transaction, "+
+					"or what is written in between is lost", quoteIdent(pub), quoteTable(t.Name)),
 			})
 		case len(p.types) > 0 && !slices.Contains(p.types, column.typ):
 			faults = append(faults, &Fault{

@@ -2,7 +2,9 @@ package cdc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -57,24 +59,59 @@ func unquoteIdent(name string) string {
 	return name
 }
 
-// readTableNames returns which tables the names stand for now. The stream tells rows by the table, not by its name: a row
-// comes under the name that its table had when it was written, and would be taken for a stranger's after a rename.
-func readTableNames(ctx context.Context, conn *pgconn.PgConn, tables []string) (map[uint32]tableName, error) {
-	names := make(map[uint32]tableName, len(tables))
+// catalogName is what a table and its columns are called now.
+type catalogName struct {
+	tableName
+	columns []Column // the first ones, up to the first that was dropped: so far a place in the row tells which column it is
+}
+
+// readCatalogNames returns which tables the names stand for now, by relation OID. The stream tells rows by the table, not by
+// its name: a row comes under the name that its table had when it was written, and would be taken for a stranger's after a
+// rename.
+func readCatalogNames(ctx context.Context, conn *pgconn.PgConn, tables []string) (map[uint32]catalogName, error) {
+	names := make(map[uint32]catalogName, len(tables))
 	for _, name := range tables {
 		schema, table := splitTable(name)
-		rows, err := query(ctx, conn, fmt.Sprintf(`SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE n.nspname = %s AND c.relname = %s`, quoteLiteral(schema), quoteLiteral(table)))
+		rows, err := query(ctx, conn, fmt.Sprintf(`SELECT c.oid, a.attname, a.atttypid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND a.attgenerated = ''
+    AND NOT EXISTS (SELECT FROM pg_attribute d WHERE d.attrelid = c.oid AND d.attisdropped AND d.attnum BETWEEN 1 AND a.attnum)
+  WHERE n.nspname = %s AND c.relname = %s ORDER BY a.attnum`, quoteLiteral(schema), quoteLiteral(table)))
 		if err != nil {
 			return nil, fmt.Errorf("look up table %s: %w", name, err)
 		}
 		for _, r := range rows {
 			oid, err := strconv.ParseUint(r[0], 10, 32)
-			if err != nil {
+			typ, typErr := strconv.ParseUint(r[2], 10, 32)
+			if err := errors.Join(err, typErr); err != nil {
 				return nil, fmt.Errorf("look up table %s: %w", name, err)
 			}
-			names[uint32(oid)] = tableName{schema, table}
+			n := names[uint32(oid)]
+			n.tableName = tableName{schema, table}
+			n.columns = append(n.columns, Column{Name: r[1], Type: uint32(typ)})
+			names[uint32(oid)] = n
 		}
 	}
 	return names, nil
+}
+
+// noteNames notes in a table, as the stream describes it, what columns that were renamed since are called now.
+func (n *catalogName) noteNames(t *Table) {
+	was, is := names(t.Columns), names(n.columns)
+	for i := range min(len(was), len(is)) {
+		switch {
+		case was[i] == is[i]:
+		case t.Columns[i].Type != n.columns[i].Type, slices.Contains(is, was[i]), slices.Contains(was, is[i]):
+			return // not only renamed: the publication sends other columns
+		default:
+			t.Columns[i].Now = is[i]
+		}
+	}
+}
+
+func names(columns []Column) []string {
+	all := make([]string, len(columns))
+	for i, c := range columns {
+		all[i] = c.Name
+	}
+	return all
 }

@@ -39,3 +39,36 @@ func TestStream_KnowsARenamedTableByItsIdentity(t *testing.T) {
 	require.Equal(t, "app.messages", rows[0].Table.String())
 	require.Same(t, rows[0].Table, rows[1].Table)
 }
+
+func TestStream_KnowsARenamedColumnByItsPlaceInOlderRows(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	s.exec(`INSERT INTO outbox (type, key, payload) VALUES ('t', '1', '{}')`)
+	s.exec(`ALTER TABLE outbox RENAME payload TO body`)
+	s.exec(`INSERT INTO outbox (type, key, body) VALUES ('t', '2', '{}')`)
+	hold := func(_ *cdc.StreamConfig, r *recorder) { r.hold = true }
+	run := s.stream(hold)
+	rows := run.wait(t, 2)
+	require.Equal(t, []string{"{}", "{}"}, column(t, rows, "body"), "as it is called now")
+	require.Equal(t, []string{"{}"}, column(t, rows[:1], "payload"), "as it was called when it was written")
+	require.Negative(t, rows[1].Table.Column("payload"))
+
+	s.exec(`ALTER TABLE outbox RENAME body TO payload`)
+	s.exec(`INSERT INTO outbox (type, key, payload) VALUES ('t', '3', '{}')`)
+	rows = run.wait(t, 3)
+	require.Negative(t, rows[2].Table.Column("body"), "what happens while it streams is not guessed at")
+	require.NoError(t, run.stop())
+	run = s.stream(hold)
+	require.Equal(t, []string{"{}", "{}", "{}"}, column(t, run.wait(t, 3), "payload"), "renamed back")
+	require.NoError(t, run.stop())
+
+	// Where a column was dropped, the place of those after it tells no more.
+	s.exec(`ALTER TABLE outbox DROP key`)
+	s.exec(`ALTER TABLE outbox RENAME payload TO body`)
+	rows = s.stream(nil).wait(t, 3)
+	for _, row := range rows {
+		require.Equal(t, row.Table.Column("key"), 2)
+		require.Equal(t, map[bool]string{true: "body", false: "payload"}[row == rows[1]], row.Table.Columns[3].Name)
+		require.Empty(t, row.Table.Columns[3].Now)
+	}
+}

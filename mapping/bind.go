@@ -51,7 +51,7 @@ func bind(cfg Table, t *cdc.Table) (*binding, error) {
 	} {
 		*want.to = t.Column(want.column)
 		if *want.to < 0 && (!want.optional || c.Named[want.key]) {
-			return nil, fmt.Errorf("table %s has no column %q for the event's %s, it has %s; add the column, or name another: "+
+			return nil, fmt.Errorf("table %s has no column %q for the event's %s, it has %s; add the column, have the publication send it, or name another: "+
 				"columns: {%s: …} under source.tables", t, want.column, want.key, strings.Join(b.columns, ", "), want.key)
 		}
 	}

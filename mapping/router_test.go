@@ -107,7 +107,7 @@ func TestRouter_SaysWhichColumnIsMissing(t *testing.T) {
 	table := &cdc.Table{Schema: "public", Name: "t", Columns: []cdc.Column{{Name: "id"}, {Name: "type"}, {Name: "body"}}}
 	_, err := r.Event(row(table, "1", "t", "{}"))
 	require.EqualError(t, err, `table public.t has no column "aggregateid" for the event's key, it has id, type, body; `+
-		`add the column, or name another: columns: {key: …} under source.tables`)
+		`add the column, have the publication send it, or name another: columns: {key: …} under source.tables`)
 	table = &cdc.Table{Schema: "public", Name: "t", Columns: []cdc.Column{{Name: "id"}, {Name: "type"}, {Name: "aggregateid"}}}
 	_, err = r.Event(row(table, "1", "t", "k"))
 	require.ErrorContains(t, err, `no column "body" for the event's payload`)
