@@ -18,9 +18,10 @@ func newInitCommand(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Write a commented relay.yaml",
-		Long:  "Writes a relay.yaml that names every key, with its default and what it is for. Edit it, then run: relay check",
+		Long: `Writes a relay.yaml that names every key, with its default and what it is for, and beside it the JSON Schema with which
+editors complete and check it. Edit it, then run: relay check`,
 		Example: `  relay init
-  relay init --schema           # and a JSON Schema beside it, with which editors complete and check
+  relay init --schema=false     # relay.yaml alone
   relay init -c deploy/relay.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -47,7 +48,7 @@ func newInitCommand(c *console) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "overwrite the file if it exists")
-	cmd.Flags().BoolVar(&schema, "schema", false, "also write "+schemaFile+" beside it, for editors")
+	cmd.Flags().BoolVar(&schema, "schema", true, "also write "+schemaFile+" beside it, for editors")
 	return cmd
 }
 

@@ -23,7 +23,7 @@ func newSchemaCommand(c *console) *cobra.Command {
 use the YAML language server (VS Code, Neovim, Helix, Zed and others) find it through the file's first line:
 
   ` + schemaLine + `
-relay init --schema writes both. What only the loader can tell, such as a mistake in an expression, remains for relay check.`,
+relay init writes both. What only the loader can tell, such as a mistake in an expression, remains for relay check.`,
 		Example: "  relay schema > " + schemaFile,
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -21,7 +21,7 @@ func TestSchema_IsJSONAndInitWritesAFileThatRefersToIt(t *testing.T) {
 
 	dir := t.TempDir()
 	path := filepath.Join(dir, "relay.yaml")
-	require.Zero(t, relayOut(t, "init", "--schema", "-c", path).status)
+	require.Zero(t, relayOut(t, "init", "-c", path).status)
 	written, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(string(written), "# yaml-language-server: $schema="+schemaFile+"\n"))
@@ -32,5 +32,5 @@ func TestSchema_IsJSONAndInitWritesAFileThatRefersToIt(t *testing.T) {
 	require.Equal(t, got.out, string(schema))
 
 	require.NoError(t, os.Remove(path))
-	require.Zero(t, relayOut(t, "init", "--schema", "-c", path).status, "a schema that is there is brought up to date")
+	require.Zero(t, relayOut(t, "init", "-c", path).status, "a schema that is there is brought up to date")
 }
