@@ -63,6 +63,9 @@ func SlotLost(err error) bool {
 	return errors.As(err, &f) && (f.Kind == FaultSlotMissing || f.Kind == FaultSlotInvalidated)
 }
 
+// SlotMissing reports whether err says that there is no such slot.
+func SlotMissing(err error) bool { return isFault(err, FaultSlotMissing) }
+
 // isFault reports whether err is a fault of the kind.
 func isFault(err error, kind FaultKind) bool {
 	var f *Fault

@@ -49,9 +49,9 @@ func (e *existing) begin(ctx context.Context, point cdc.LSN) (err error) {
 	var before mapping.Place
 	if e.lost {
 		before.Commit = point
-		if err := e.store.ForgetHorizons(ctx); err != nil {
-			return err
-		}
+	}
+	if err := e.store.ForgetHorizons(ctx); err != nil {
+		return err
 	}
 	e.begun, err = e.store.BeginExisting(ctx, e.cfg.Source.Slot, before)
 	return err

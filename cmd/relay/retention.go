@@ -35,6 +35,9 @@ type retainer struct {
 	goal  int64        // XID that a horizon has to reach to cover what was seen
 	last  park.Horizon // that was kept
 	taken time.Time
+
+	outboxes []park.Outbox // all of them, to count what is inserted
+	remade   int           // how often the slot was made anew by somebody, as far as is noted
 }
 
 // keptTable is a table with a retention.
@@ -48,7 +51,7 @@ type keptTable struct {
 
 // newRetainer returns nil if no table has a retention, and no slot is to be made anew from the last horizon.
 func newRetainer(t *tenure, src *mapping.Source) *retainer {
-	r := &retainer{tenure: t, seen: -1}
+	r := &retainer{tenure: t, seen: -1, outboxes: outboxesOf(src)}
 	shortest := time.Duration(0)
 	for _, table := range src.Tables {
 		if table.Retention <= 0 {
@@ -74,6 +77,14 @@ func newRetainer(t *tenure, src *mapping.Source) *retainer {
 		}
 	}
 	return r
+}
+
+func outboxesOf(src *mapping.Source) []park.Outbox {
+	all := make([]park.Outbox, len(src.Tables))
+	for i, table := range src.Tables {
+		all[i] = park.Outbox{Schema: table.Schema, Name: table.Name, ID: table.Columns.ID}
+	}
+	return all
 }
 
 // retain runs until ctx is done.
@@ -125,8 +136,15 @@ func (r *retainer) round(ctx context.Context) error {
 // horizons takes one if there is something new for it to cover: an idle relay writes nothing.
 func (r *retainer) horizons(ctx context.Context) error {
 	t, store := r.tenure, r.tenure.relay.store
+	durable := mapping.Place{Commit: t.mark.Durable()} // first: what it passes because the slot was made anew shows in Remade
+	if err := r.gap(ctx); err != nil {
+		return err
+	}
 	if seen := t.pump.seen.Load(); time.Since(r.taken) >= r.every && (seen != r.seen || r.last.XID < r.goal) {
-		h, err := store.TakeHorizon(ctx, t.origin, r.last.XID)
+		if err := store.CloseGap(ctx); err != nil { // of a setup, or of gap below; there is a slot by now
+			return err
+		}
+		h, err := store.TakeHorizon(ctx, t.origin, r.last.XID, r.outboxes...)
 		if err != nil {
 			return err
 		}
@@ -138,7 +156,19 @@ func (r *retainer) horizons(ctx context.Context) error {
 			return err
 		}
 	}
-	return store.SettleHorizons(ctx, t.origin, mapping.Place{Commit: t.mark.Durable()})
+	return store.SettleHorizons(ctx, t.origin, durable)
+}
+
+// gap notes what lies before a slot that somebody made while relay runs.
+func (r *retainer) gap(ctx context.Context) error {
+	t, store := r.tenure, r.tenure.relay.store
+	if remade := t.stream.Status().Remade; remade != r.remade {
+		if err := store.OpenGap(ctx, t.origin.System); err != nil {
+			return err
+		}
+		r.remade, r.seen, r.last = remade, -1, park.Horizon{}
+	}
+	return nil
 }
 
 // table sweeps one if there may be something to delete since the last sweep.

@@ -47,6 +47,9 @@ func setUp(ctx context.Context, cfg *mapping.Config) ([]string, error) {
 	if cfg.Source.Existing != mapping.ExistingSkip {
 		return setUpWithExisting(ctx, cfg)
 	}
+	if cdc.SlotMissing(cdc.CheckSlot(ctx, sourceOf(cfg))) {
+		return setUpWithGap(ctx, cfg)
+	}
 	done, err := cdc.Setup(ctx, sourceOf(cfg))
 	if err != nil {
 		return done, err
@@ -56,6 +59,36 @@ func setUp(ctx context.Context, cfg *mapping.Config) ([]string, error) {
 		done = append(done, step)
 	}
 	return done, err
+}
+
+// setUpWithGap is setUp where there is no slot yet, or none any more. What was written before the one that is made now was
+// perhaps never sent: retention has to know.
+func setUpWithGap(ctx context.Context, cfg *mapping.Config) (done []string, err error) {
+	step, err := migrate(ctx, &cfg.Source)
+	if step != "" {
+		done = append(done, step)
+	}
+	if err != nil {
+		return done, err
+	}
+	store, err := park.Open(ctx, cfg.Source.URL, cfg.Source.Schema, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return done, err
+	}
+	defer store.Close()
+	system, err := cdc.Identify(ctx, cfg.Source.URL)
+	if err != nil {
+		return done, err
+	}
+	if err := store.OpenGap(ctx, system); err != nil {
+		return done, err
+	}
+	steps, err := cdc.Setup(ctx, sourceOf(cfg))
+	done = append(done, steps...)
+	if err != nil {
+		return done, err
+	}
+	return done, store.CloseGap(ctx)
 }
 
 // migrate brings the relay's own tables up to date, and says so if they were not.
@@ -89,11 +122,14 @@ func printSetup(c *console, cfg *mapping.Config) error {
 	if err != nil {
 		return usagef("source.url does not parse; relay check says where it is")
 	}
+	before, after := park.GapSQL(src.Schema, src.Slot)
+	sql = before + sql
 	if src.Existing != mapping.ExistingSkip {
 		sql = "-- source.existing: a slot made by this SQL sends rows from here on only. Leave the statement with\n" +
 			"-- pg_create_logical_replication_slot out, and run relay setup afterwards: it makes the slot and queues what is there.\n\n" + sql
 	}
-	sql += "\n-- The relay's own tables.\n" + park.MigrationSQL(src.Schema) + park.GrantSQL(src.Schema, login.User)
+	sql += "\n-- The relay's own tables.\n" + park.MigrationSQL(src.Schema) + park.GrantSQL(src.Schema, login.User) +
+		"\n-- What was written before a slot that is new was not sent by it: retention leaves those rows alone.\n" + after
 	if c.json {
 		return c.printJSON(map[string]string{"sql": sql})
 	}

@@ -30,16 +30,17 @@ type Horizon struct {
 	Next int64 // transactions at or above it had not begun, but for a few that were ending
 }
 
-// TakeHorizon takes a horizon and keeps it, if it is further than one with that XID.
-func (s *Store) TakeHorizon(ctx context.Context, origin Origin, further int64) (Horizon, error) {
+// TakeHorizon takes a horizon and keeps it, if it is further than one with that XID. The tables are those whose insertions are
+// counted.
+func (s *Store) TakeHorizon(ctx context.Context, origin Origin, further int64, tables ...Outbox) (Horizon, error) {
 	var h Horizon
 	err := s.pool.QueryRow(ctx, s.sql(`
 WITH h AS MATERIALIZED (
   SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xid, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next,
     pg_current_wal_insert_lsn() AS lsn
 ), kept AS (
-  INSERT INTO {{schema}}.horizon (system_id, slot, xid, lsn) SELECT $1, $2, xid, lsn FROM h WHERE xid > $3)
-SELECT xid, next FROM h`), origin.System, origin.Slot, further).Scan(&h.XID, &h.Next)
+  INSERT INTO {{schema}}.horizon (system_id, slot, xid, lsn, inserted) SELECT $1, $2, xid, lsn, `+insertedSQL("$4")+` FROM h WHERE xid > $3)
+SELECT xid, next FROM h`), origin.System, origin.Slot, further, quotedAll(tables)).Scan(&h.XID, &h.Next)
 	if err != nil {
 		return h, fmt.Errorf("take a horizon: %w", err)
 	}
@@ -65,6 +66,37 @@ WHERE system_id = $1 AND slot = $2 AND settled_at <= now() - $3 * interval '1 mi
 		return 0, fmt.Errorf("look up horizons: %w", err)
 	}
 	return xid, nil
+}
+
+// insertedSQL counts the rows ever inserted into tables and their partitions. Those of transactions that were rolled back count
+// too, and what was inserted in the last seconds perhaps not yet.
+func insertedSQL(tables string) string {
+	return `(SELECT sum(pg_stat_get_tuples_inserted(r.relid)) FROM unnest(` + tables + `::text[]) AS t(name), LATERAL (
+    SELECT relid::oid FROM pg_partition_tree(to_regclass(t.name)) WHERE isleaf UNION SELECT to_regclass(t.name)::oid) r(relid))`
+}
+
+func quotedAll(tables []Outbox) []string {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.quoted()
+	}
+	return names
+}
+
+// InsertedSince returns how many rows were inserted into the tables since the settled horizon with that XID was taken, those of
+// transactions that were rolled back included. ok is false if that is not known: the server forgets its statistics in a
+// crash.
+func (s *Store) InsertedSince(ctx context.Context, origin Origin, xid int64, tables ...Outbox) (n int64, ok bool, err error) {
+	var since *int64
+	err = s.pool.QueryRow(ctx, s.sql(`SELECT `+insertedSQL("$4")+`::bigint - (SELECT min(inserted) FROM {{schema}}.horizon
+  WHERE system_id = $1 AND slot = $2 AND xid = $3 AND settled_at IS NOT NULL)`), origin.System, origin.Slot, xid, quotedAll(tables)).Scan(&since)
+	if err != nil {
+		return 0, false, fmt.Errorf("count the rows inserted since the last horizon: %w", err)
+	}
+	if since == nil || *since < 0 {
+		return 0, false, nil
+	}
+	return *since, true, nil
 }
 
 // PruneHorizons forgets those that another one, settled for longer than the longest retention, has made superfluous,
@@ -118,12 +150,13 @@ func (t Outbox) quoted() string { return pgx.Identifier{t.Schema, t.Name}.Saniti
 // A row has the lower half of its transaction's ID only. The rest follows from the row being older than the snapshot. Of
 // one that is four billion transactions older or more, what follows is later than the truth, and it is kept a while longer.
 //
-// What is parked is kept. format gives the id as the stream did; a cast would cut the blanks of char(n).
+// What is parked is kept, and what is in a gap. format gives the id as the stream did; a cast would cut the blanks of char(n).
 const eraseSQL = `
 DELETE FROM %[1]s o USING (
   SELECT v.tableoid AS part, v.ctid AS tid FROM %[1]s v CROSS JOIN (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next) n
+    CROSS JOIN LATERAL (SELECT n.next - ((n.next - v.xmin::text::bigint) & 4294967295) AS id) x
   WHERE v.ctid >= $1::text::tid AND v.ctid < $2::text::tid
-    AND n.next - ((n.next - v.xmin::text::bigint) & 4294967295) < $3
+    AND x.id < $3 AND NOT EXISTS (SELECT FROM {{schema}}.gap g WHERE x.id >= g.from_xid AND x.id < coalesce(g.to_xid, $3) OFFSET 0)
     AND NOT EXISTS (SELECT FROM {{schema}}.delivery d WHERE d.event_id = format('%%s', v.%[2]s) OFFSET 0)
   LIMIT $4) v
 WHERE o.tableoid = v.part AND o.ctid = v.tid`

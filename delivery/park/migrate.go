@@ -200,11 +200,16 @@ func MigrationSQL(schema string) string {
 		fmt.Fprintf(&b, "DO {{tag}} BEGIN\nIF NOT EXISTS (SELECT FROM {{schema}}.migration WHERE version = %d) THEN\n%s", m.version, m.sql)
 		fmt.Fprintf(&b, "INSERT INTO {{schema}}.migration (version, name) VALUES (%d, '%s');\nEND IF;\nEND {{tag}};\n", m.version, m.name)
 	}
+	return script(schema, b.String())
+}
+
+// script fills in the schema, and dollar quotes that its name does not end.
+func script(schema, text string) string {
 	tag := "$relay$"
-	for strings.Contains(schema, tag) { // which would end the quotes
+	for strings.Contains(schema, tag) {
 		tag = tag[:len(tag)-1] + "_$"
 	}
-	return strings.NewReplacer("{{schema}}", quote(schema), "{{tag}}", tag).Replace(b.String())
+	return strings.NewReplacer("{{schema}}", quote(schema), "{{tag}}", tag).Replace(text)
 }
 
 var created = regexp.MustCompile(`CREATE (?:TABLE|VIEW|SEQUENCE)(?: IF NOT EXISTS)? {{schema}}\.(\w+)`)
