@@ -2,7 +2,6 @@ package cdc
 
 import (
 	"cmp"
-	"fmt"
 
 	"github.com/jackc/pglogrepl"
 )
@@ -31,4 +30,18 @@ func (p Place) Next() Place { return Place{p.Commit, p.Ordinal + 1} }
 
 // String returns 16 hex digits of the commit LSN, a dot and 8 hex digits of the ordinal, so that places of one cluster
 // sort as text. It is the CloudEvents "sequence" attribute of an event.
-func (p Place) String() string { return fmt.Sprintf("%016X.%08X", uint64(p.Commit), p.Ordinal) }
+func (p Place) String() string {
+	var text [16 + 1 + 8]byte
+	putHex(text[:16], uint64(p.Commit))
+	text[16] = '.'
+	putHex(text[17:], uint64(p.Ordinal))
+	return string(text[:])
+}
+
+// putHex fills b with the last hex digits of n.
+func putHex(b []byte, n uint64) {
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = "0123456789ABCDEF"[n&0xf]
+		n >>= 4
+	}
+}

@@ -89,7 +89,7 @@ func (b *binding) event(row *cdc.Row) *Event {
 	}
 	ev.Headers = b.value(row, b.headers)
 	if at := b.value(row, b.time); at != nil {
-		ev.Time = eventTime(string(at), row.CommitTime)
+		ev.Time = eventTime(at, row.CommitTime)
 	}
 	ev.Payload = b.value(row, b.payload)
 	hexOK := b.decodePayload(ev)
@@ -199,9 +199,12 @@ var timeLayouts = []string{
 
 // eventTime parses the text form of a timestamp, with a zone or in UTC. What RFC 3339 cannot express (infinity, BC) and
 // what is no timestamp at all gives the commit time.
-func eventTime(text string, commit time.Time) time.Time {
+func eventTime(text []byte, commit time.Time) time.Time {
+	if t, ok := utcTime(text); ok {
+		return t
+	}
 	for _, layout := range timeLayouts {
-		if t, err := time.Parse(layout, text); err == nil && t.Year() > 0 && t.Year() < 10000 {
+		if t, err := time.Parse(layout, string(text)); err == nil && t.Year() > 0 && t.Year() < 10000 {
 			return t.UTC()
 		}
 	}
