@@ -67,8 +67,9 @@ type Endpoint struct {
 	receipts []Receipt
 	strange  error // a request that is none of ours
 
-	good    atomic.Int64 // answered 2xx
-	written atomic.Int64 // bytes of endless bodies
+	accepted atomic.Int64 // connections
+	good     atomic.Int64 // answered 2xx
+	written  atomic.Int64 // bytes of endless bodies
 }
 
 // NewEndpoint starts a healthy endpoint on a port of its own, which it keeps when it refuses for a while.
@@ -148,6 +149,7 @@ func (e *Endpoint) accept(l net.Listener) {
 			_ = conn.Close()
 			continue
 		}
+		e.accepted.Add(1)
 		go e.serve(conn)
 	}
 }
