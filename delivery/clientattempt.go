@@ -24,7 +24,8 @@ type attempt struct {
 	deadline      time.Time
 
 	// What the transport says of it. It is in full when roundTrip returns.
-	status     int // of the answer; 0: none came
+	taken      bool // an answer came, up to its body
+	status     int  // which may be anything of three digits
 	retryAfter string
 	text       []byte // the beginning of the answer's body, unless it is of no interest
 	connected  bool   // a connection was had
@@ -62,9 +63,9 @@ func (a *attempt) postWithToken() Outcome {
 
 // post sends the request and reads the answer.
 func (a *attempt) post() Outcome {
-	a.status, a.retryAfter, a.text = 0, "", nil
+	a.taken, a.status, a.retryAfter, a.text = false, 0, "", nil
 	err := a.client.transport.roundTrip(a.parent, a)
-	if a.status == 0 {
+	if !a.taken {
 		return a.failed(err)
 	}
 	o := answered(a.status)

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -11,13 +12,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"relay/delivery/deliverytest"
 	"relay/mapping"
 )
 
-// receiver answers every request on every connection with 200, as cheaply as can be: what is measured is the client.
-func receiver(b *testing.B) string {
+// receiver answers every request on every connection with 200, as cheaply as can be: what is measured is the client. With
+// a configuration of TLS it speaks that.
+func receiver(b *testing.B, config *tls.Config) string {
 	l, err := (&net.ListenConfig{}).Listen(b.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(b, err)
+	url := "http://" + l.Addr().String()
+	if config != nil {
+		l = tls.NewListener(l, config)
+		url = "https://" + l.Addr().String()
+	}
 	b.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -28,7 +36,7 @@ func receiver(b *testing.B) string {
 			go answerAll(conn)
 		}
 	}()
-	return "http://" + l.Addr().String()
+	return url
 }
 
 // answerAll expects requests whose body is 300 times x, which headers do not have in a row.
@@ -54,20 +62,55 @@ func answerAll(conn net.Conn) {
 	}
 }
 
-// BenchmarkClient_Send is one attempt with one HMAC secret, 16 at once on average.
+// BenchmarkClient_Send is one attempt with one HMAC secret, 16 at once on average, by each transport.
 func BenchmarkClient_Send(b *testing.B) {
-	ep := &mapping.Endpoint{
-		Name: "billing", URL: receiver(b), Timeout: 15 * time.Second, Concurrency: 32,
-		Secrets: []mapping.Secret{hmacSecret(b)},
+	lender := deliverytest.NewTLSHTTP1(b, nil)
+	config := &tls.Config{Certificates: []tls.Certificate{lender.Certificate()}}
+	for _, w := range ways {
+		b.Run(w.name, func(b *testing.B) {
+			ep := &mapping.Endpoint{
+				Name: "billing", Timeout: 15 * time.Second, Concurrency: 32, Secrets: []mapping.Secret{hmacSecret(b)},
+			}
+			if ep.URL = receiver(b, nil); w.secure {
+				ep.URL, ep.TLS.Roots = receiver(b, config), lender.Roots()
+			}
+			c := w.client(b, ep)
+			body := mapping.Body{Bytes: []byte(strings.Repeat("x", 300)), ContentType: "application/json"}
+			b.SetParallelism(8)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if o := c.Send(b.Context(), &Request{ID: vectorID, Body: body}); o.Verdict != Delivered {
+						b.Error(o.Reason, o.Err)
+					}
+				}
+			})
+		})
 	}
-	c := newClient(b, ep)
-	body := mapping.Body{Bytes: []byte(strings.Repeat("x", 300)), ContentType: "application/json"}
+}
+
+// BenchmarkDirect is the least that an attempt can cost: prepared bytes written to connections that nobody manages, the
+// answer read by http.ReadResponse.
+func BenchmarkDirect(b *testing.B) {
+	address := strings.TrimPrefix(receiver(b, nil), "http://")
+	request := []byte("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 300\r\n\r\n" + strings.Repeat("x", 300))
 	b.SetParallelism(8)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer conn.Close() //nolint:errcheck // the benchmark is over
+		r := bufio.NewReader(conn)
 		for pb.Next() {
-			if o := c.Send(b.Context(), &Request{ID: vectorID, Body: body}); o.Verdict != Delivered {
-				b.Error(o.Reason, o.Err)
+			if _, err = conn.Write(request); err == nil {
+				_, err = http.ReadResponse(r, nil)
+			}
+			if err != nil {
+				b.Error(err)
+				return
 			}
 		}
 	})
@@ -75,7 +118,7 @@ func BenchmarkClient_Send(b *testing.B) {
 
 // BenchmarkPlainHTTP is the same with a tuned http.Client and nothing of ours, for comparison.
 func BenchmarkPlainHTTP(b *testing.B) {
-	url := receiver(b)
+	url := receiver(b, nil)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32, DisableCompression: true}}
 	body := strings.Repeat("x", 300)
 	b.SetParallelism(8)

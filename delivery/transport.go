@@ -81,7 +81,7 @@ func hostPort(u *url.URL) string {
 
 // take takes an answer in, and reads its body. It reports whether it did to its end.
 func (a *attempt) take(resp *http.Response) (ended bool, err error) {
-	a.status = resp.StatusCode
+	a.taken, a.status = true, resp.StatusCode
 	if a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable {
 		a.retryAfter = resp.Header.Get("Retry-After")
 	}

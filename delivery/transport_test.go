@@ -331,6 +331,9 @@ var conversations = map[string]conversation{
 	"a status that is none": {
 		serve: saying("HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n"), want: []label{{Failed, ReasonProtocol, 99}},
 	},
+	"a status of zeros": {
+		serve: saying("HTTP/1.1 000 OK\r\nContent-Length: 0\r\n\r\n"), want: []label{{Failed, ReasonProtocol, 0}},
+	},
 	"a status above all": {
 		serve: saying("HTTP/1.1 999 OK\r\nContent-Length: 0\r\n\r\n"), want: []label{{Failed, ReasonProtocol, 999}},
 	},
