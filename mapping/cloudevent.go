@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // source returns the CloudEvents source of the event: its table, unless the endpoint says otherwise.
@@ -12,11 +13,11 @@ func (e *Endpoint) source(ev *Event) string {
 	if e.Source != "" {
 		return e.Source
 	}
-	s := "/relay/" + url.PathEscape(e.slot)
-	if ev.Table != "" {
-		s += "/" + url.PathEscape(ev.Table)
+	slot := url.PathEscape(e.slot)
+	if ev.Table == "" {
+		return "/relay/" + slot
 	}
-	return s
+	return "/relay/" + slot + "/" + url.PathEscape(ev.Table)
 }
 
 // ceAttributes returns the event's CloudEvents attributes but datacontenttype, in a fixed order.
@@ -27,7 +28,7 @@ func (e *Endpoint) ceAttributes(ev *Event) [][2]string {
 		[2]string{"id", ev.ID},
 		[2]string{"source", e.source(ev)},
 		[2]string{"type", ev.Type},
-		[2]string{"time", string(appendTime(nil, ev.Time))},
+		[2]string{"time", string(appendTime(make([]byte, 0, len(time.RFC3339Nano)), ev.Time))},
 	)
 	if ev.Key != "" { // neither may be empty
 		attrs = append(attrs, [2]string{"subject", ev.Key}, [2]string{"partitionkey", ev.Key})
