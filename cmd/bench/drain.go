@@ -44,9 +44,10 @@ func (b *bench) over(p *process, c *contender, r *receiver, account account, err
 		return result{}, err
 	}
 	res.usage = u
-	// From the first receipt, so that starting is not counted, which needs no backlog to be measured.
+	// From the first receipt, so that starting is not counted, which needs no backlog to be measured, to the last answer, lest
+	// what is under way at first counts as if it took no time.
 	all := r.all()
-	res.rate = float64(len(all)-1) / elapsed(all).Seconds()
+	res.rate = float64(len(all)) / (elapsed(all) + c.delay).Seconds()
 	res.least, res.most = shares(all, c.endpoints)
 	return res, nil
 }

@@ -61,7 +61,8 @@ func (o *options) report(m *machine, outcomes []outcome) error {
 
 // markdown is the report.
 func (o *options) markdown(m *machine, outcomes []outcome) string {
-	text := fmt.Sprintf("%s\n\nFormat %s, %s; medians of %d rounds unless the range says otherwise.\n",
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s\n\nFormat %s, %s; medians of %d rounds unless the range says otherwise.\n",
 		m, o.format, map[bool]string{true: "relay signs", false: "unsigned"}[o.sign], cmp.Or(o.rounds, usualRounds))
 	for _, part := range []struct {
 		title string
@@ -73,10 +74,10 @@ func (o *options) markdown(m *machine, outcomes []outcome) string {
 		{"Parking", parkTable(outcomes)},
 	} {
 		if body := part.table.String(); body != "" {
-			text += "\n### " + part.title + "\n\n" + body
+			text.WriteString("\n### " + part.title + "\n\n" + body)
 		}
 	}
-	return text
+	return text.String()
 }
 
 func drainTable(outcomes []outcome) *table {

@@ -52,7 +52,12 @@ func TestScenarios_AreChosenByNameAndChangedByFlags(t *testing.T) {
 func TestParse_RefusesWhatCannotBeMeasured(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"-suite", "all"}, {"-run", "nothing of this name"}, {"-run", "("}, {"-rows", "5"}, {"-format", "xml"}, {"pipe"},
+		{"-suite", "all"},
+		{"-run", "nothing of this name"},
+		{"-run", "("},
+		{"-rows", "5"},
+		{"-format", "xml"},
+		{"pipe"},
 		{"-systems", "kafka"},
 	} {
 		_, err := parse(args)

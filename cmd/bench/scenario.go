@@ -164,7 +164,7 @@ func quickRows(s scenario) int {
 	case s.kind == parking:
 		return 100_000
 	case s.delay > 0 && s.endpoints == 1:
-		return 10_000
+		return 20 * 512 // what is under way at once fits into it many times over, and evenly
 	default:
 		return 30_000
 	}

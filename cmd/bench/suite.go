@@ -33,7 +33,7 @@ func catalogue() []scenario {
 	both, onlyFull := []string{quick, full}, []string{full}
 	relay := []string{sysRelay}
 	return slices.Concat(matrix(), []scenario{
-		{name: "drain/200ms/c512", kind: draining, suites: both, systems: []string{sysPipe, sysRelay}, deliveries: 20_000, delay: 200 * ms, concurrency: 512},
+		{name: "drain/200ms/c512", kind: draining, suites: both, systems: []string{sysPipe, sysRelay}, deliveries: 40 * 512, delay: 200 * ms, concurrency: 512},
 		{name: "drain/10KB", kind: draining, suites: onlyFull, deliveries: 50_000, payload: largePayload},
 		{name: "drain/tx1", kind: draining, suites: onlyFull, deliveries: 100_000, tx: 1},
 		{name: "drain/tx1000", kind: draining, suites: onlyFull, deliveries: 100_000, tx: 1000},
