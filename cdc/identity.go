@@ -83,24 +83,37 @@ func (s *Stream) recognise(ctx context.Context, conn *pgconn.PgConn, now identit
 	case was.system != "" && was.system != now.system:
 		h.ahead = diverged(fmt.Sprintf("this is another database cluster (%s) than before (%s)", now.system, was.system))
 	case was.timeline != 0 && was.timeline != now.timeline:
-		h.ahead = s.promoted(ctx, conn, now)
+		h.ahead = promotion(ctx, conn, was.timeline, now.timeline, s.Status().Received)
 	}
 	return h.ahead
 }
 
-// promoted says from where on the two servers differ.
-func (s *Stream) promoted(ctx context.Context, conn *pgconn.PgConn, now identity) error {
-	was := s.history.server
-	fork, err := forkOf(ctx, conn, was.timeline, now.timeline)
+// Promotion returns what Promoted reports for the server behind a URL, which was on another timeline before, when WAL was
+// read up to an LSN.
+func Promotion(ctx context.Context, url string, timeline int32, read LSN) error {
+	conn, err := connect(ctx, url, true)
 	if err != nil {
-		s.log.Warn("where the timelines part is not known", "err", err)
+		return err
+	}
+	defer closeConn(conn)
+	system, err := pglogrepl.IdentifySystem(ctx, conn)
+	if err != nil {
+		return fmt.Errorf("identify the server: %w", err)
+	}
+	return promotion(ctx, conn, timeline, system.Timeline, read)
+}
+
+// promotion says from where on the two timelines differ.
+func promotion(ctx context.Context, conn *pgconn.PgConn, was, now int32, read LSN) error {
+	fork, err := forkOf(ctx, conn, was, now)
+	if err != nil {
 		return &Fault{
-			Kind:    FaultPromoted,
-			Problem: fmt.Sprintf("the server was promoted or restored: it is on timeline %d, and was on %d", now.timeline, was.timeline),
+			Kind: FaultPromoted, Err: err,
+			Problem: fmt.Sprintf("the server was promoted or restored: it is on timeline %d, and was on %d", now, was),
 		}
 	}
-	problem := fmt.Sprintf("the server was promoted: timeline %d went over to %d at %s", was.timeline, now.timeline, fork)
-	if read := s.Status().Received; read > fork {
+	problem := fmt.Sprintf("the server was promoted: timeline %d went over to %d at %s", was, now, fork)
+	if read > fork {
 		problem += fmt.Sprintf("; relay had read up to %s, and what was committed in between exists on the old primary only, sent or not", read)
 	}
 	return &Fault{Kind: FaultPromoted, Problem: problem}

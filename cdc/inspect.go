@@ -82,6 +82,11 @@ func (in *inspection) database(ctx context.Context, src *Source) error {
 		return err
 	}
 	in.slot(src.Slot, slot)
+	if slot != nil {
+		if err := in.failover(ctx, src.Slot); err != nil {
+			return err
+		}
+	}
 	if err := in.wal(ctx, src.Slot); err != nil {
 		return err
 	}

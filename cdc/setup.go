@@ -139,7 +139,7 @@ func createSlot(ctx context.Context, src *Source) error {
 	}
 	defer closeConn(conn)
 	_, err = pglogrepl.CreateReplicationSlot(ctx, conn, quoteIdent(src.Slot), "pgoutput", pglogrepl.CreateReplicationSlotOptions{
-		Mode: pglogrepl.LogicalReplication, SnapshotAction: "NOEXPORT_SNAPSHOT",
+		Mode: pglogrepl.LogicalReplication, SnapshotAction: lastingSlot(conn),
 	})
 	if err != nil {
 		return fmt.Errorf("create replication slot: %w", err)

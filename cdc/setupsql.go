@@ -103,9 +103,7 @@ func streamSQL(b *strings.Builder, src *Source) {
 			name, quoteLiteral(table), quoteLiteral(schema)),
 			"ALTER PUBLICATION "+quoteIdent(src.Publication)+" ADD TABLE "+quoteTable(t.Name)))
 	}
-	fmt.Fprintf(b, `SELECT pg_create_logical_replication_slot(%s, 'pgoutput')
-  WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %[1]s);
-`, quoteLiteral(src.Slot))
+	fmt.Fprintln(b, onlyIf("SELECT FROM pg_replication_slots WHERE slot_name = "+quoteLiteral(src.Slot), createSlotSQL(src.Slot)))
 }
 
 // onlyIf wraps a statement so that it runs when the query finds nothing. The tag of the dollar quotes keeps a name with

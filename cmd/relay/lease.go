@@ -8,15 +8,16 @@ import (
 
 	"relay/cdc"
 	"relay/delivery"
+	"relay/delivery/park"
 	"relay/mapping"
 )
 
 const (
 	regainRetry = 200 * time.Millisecond
-	gateWait    = 100 * time.Millisecond // until a lane is suspended whose lease is over
+	gateWait    = 100 * time.Millisecond // for the server to answer again, or a lane to be suspended whose lease is over
 )
 
-// gate lets an attempt begin only while the lease is valid by this process's own clock: nobody has to be told that it is
+// gate lets an attempt begin only while the lease is fresh by this process's own clock: nobody has to be told that it is
 // over, which a process that was stopped, or whose network is cut, would learn too late.
 type gate struct {
 	delivery.Sender
@@ -25,14 +26,14 @@ type gate struct {
 
 // Send is documented at delivery.Sender.
 func (g *gate) Send(ctx context.Context, r *delivery.Request) delivery.Outcome {
-	if g.tenure.lease.Load().Valid() {
+	if g.tenure.lease.Load().Fresh() {
 		return g.Sender.Send(ctx, r)
 	}
 	select {
 	case <-ctx.Done():
 	case <-time.After(gateWait):
 	}
-	return delivery.Outcome{Verdict: delivery.Aborted, Reason: delivery.ReasonAborted, Err: "this relay has lost the lock by which it alone delivers"}
+	return delivery.Outcome{Verdict: delivery.Aborted, Reason: delivery.ReasonAborted, Err: "the database does not say that this relay still is the one that delivers"}
 }
 
 func (t *tenure) newSender(ep *mapping.Endpoint) (delivery.Sender, error) {
@@ -89,7 +90,7 @@ func (t *tenure) relock(ctx context.Context) (func(), error) {
 	if lease == nil {
 		return nil, errTakenOver
 	}
-	err = t.resumable(ctx, old.Server.Timeline == lease.Server.Timeline && old.Server.System == lease.Server.System)
+	err = t.resumable(ctx, old.Server, lease.Server)
 	if err == nil {
 		err = lease.Arm()
 	}
@@ -101,9 +102,12 @@ func (t *tenure) relock(ctx context.Context) (func(), error) {
 	return old.Release, nil
 }
 
-func (t *tenure) resumable(ctx context.Context, sameServer bool) error {
-	if !sameServer {
-		return errors.New("the server is another one than before: promoted, restored or rebuilt")
+func (t *tenure) resumable(ctx context.Context, was, now park.Server) error {
+	if was.System != now.System {
+		return fmt.Errorf("the server is another database cluster (%s) than before (%s)", now.System, was.System)
+	}
+	if was != now {
+		return cdc.Promotion(ctx, t.relay.cfg.Load().Source.URL, was.Timeline, t.stream.Status().Received)
 	}
 	same, err := t.unmoved(ctx)
 	switch {

@@ -16,6 +16,7 @@ import (
 const (
 	heartbeat   = time.Second     // how often a relay that has the lock makes sure of it, and one that has not tries again
 	leaseTerm   = 5 * time.Second // after the last question that was answered
+	freshTerm   = 2 * time.Second // after it, too: see Fresh
 	serverLease = 8 * time.Second // after the last answer
 	lockTimeout = 30 * time.Second
 )
@@ -79,6 +80,12 @@ func (l *Lease) Valid() bool {
 	}
 	l.over.Store(true)
 	return false
+}
+
+// Fresh reports whether an attempt should begin: the lease is valid, and the server has answered a moment ago. Without the
+// database no position is saved, and what is delivered meanwhile would be delivered again by whoever takes over.
+func (l *Lease) Fresh() bool {
+	return l.Valid() && time.Since(l.began) < time.Duration(l.until.Load())-leaseTerm+freshTerm
 }
 
 // Release gives the lock up. Nothing that was armed by the lease may still be at work.

@@ -126,11 +126,17 @@ func TestLease_IsOverBeforeTheServerGivesTheLockAway(t *testing.T) {
 		<-cut.Lost()
 		ended <- time.Now()
 	}()
+	for cut.Fresh() {
+		time.Sleep(10 * time.Millisecond) // a clock's reading cannot be waited for
+	}
+	stale := time.Since(stalled)
+	require.Less(t, stale, freshTerm+time.Second)
+	require.True(t, cut.Valid(), "nothing new is sent long before the lease is over")
 	lease := lock(t, b)
 	given := time.Now()
 	require.False(t, cut.Valid())
 	over := <-ended
-	t.Logf("over after %s, given away after %s", over.Sub(stalled), given.Sub(stalled))
+	t.Logf("not fresh after %s, over after %s, given away after %s", stale, over.Sub(stalled), given.Sub(stalled))
 	require.Greater(t, given.Sub(over), time.Second)
 	require.Less(t, given.Sub(stalled), serverLease+5*time.Second)
 	lease.Release()

@@ -43,6 +43,7 @@ type Receipt struct {
 	Arrived  int64     // by clock
 	Answered int64     // by clock, just before a 2xx in good time was sent; 0: none was
 	At       time.Time // of arrival
+	Relay    string    // header X-Relay, by which a test tells two relays apart
 }
 
 // Endpoint is a receiver over raw TCP, so that receiving costs a fraction of sending. It records every request.
@@ -163,7 +164,7 @@ func (e *Endpoint) serve(conn net.Conn) {
 	}()
 	in := bufio.NewReaderSize(conn, 4<<10)
 	for {
-		id, err := readRequest(in)
+		id, relay, err := readRequest(in)
 		if err != nil {
 			if id != 0 {
 				e.mu.Lock()
@@ -172,7 +173,7 @@ func (e *Endpoint) serve(conn net.Conn) {
 			}
 			return
 		}
-		if !e.answer(conn, id) {
+		if !e.answer(conn, id, relay) {
 			return
 		}
 	}
@@ -187,14 +188,15 @@ var (
 	}
 	contentLength = []byte("content-length:")
 	webhookID     = []byte("webhook-id:")
+	relayName     = []byte("x-relay:")
 )
 
 // answer treats a request as the mood is, and reports whether the connection goes on.
-func (e *Endpoint) answer(conn net.Conn, id ID) bool {
+func (e *Endpoint) answer(conn net.Conn, id ID, relay string) bool {
 	e.mu.Lock()
 	mood, changed := e.mood, e.changed
 	n := len(e.receipts)
-	e.receipts = append(e.receipts, Receipt{ID: id, Arrived: clock.Add(1), At: time.Now()})
+	e.receipts = append(e.receipts, Receipt{ID: id, Arrived: clock.Add(1), At: time.Now(), Relay: relay})
 	e.mu.Unlock()
 	if e.Poison != nil && e.Poison(id) && mood == Healthy {
 		mood = Rejecting
@@ -263,19 +265,19 @@ func (e *Endpoint) endless(conn net.Conn) {
 }
 
 // readRequest reads one request. An error with an id of other than 0 means a request that is not as it should be.
-func readRequest(in *bufio.Reader) (ID, error) {
+func readRequest(in *bufio.Reader) (id ID, relay string, err error) {
 	line, err := in.ReadSlice('\n')
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	if !bytes.HasPrefix(line, []byte("POST ")) {
-		return ^ID(0), fmt.Errorf("request line %q", line)
+		return ^ID(0), "", fmt.Errorf("request line %q", line)
 	}
-	length, id := -1, ID(0)
+	length := -1
 	for {
 		line, err := in.ReadSlice('\n')
 		if err != nil {
-			return 0, err
+			return 0, "", err
 		}
 		line = bytes.TrimRight(line, "\r\n")
 		if len(line) == 0 {
@@ -283,21 +285,23 @@ func readRequest(in *bufio.Reader) (ID, error) {
 		}
 		if value, ok := header(line, contentLength); ok {
 			if length, err = strconv.Atoi(string(value)); err != nil {
-				return ^ID(0), err
+				return ^ID(0), "", err
 			}
 		} else if value, ok := header(line, webhookID); ok {
 			if id, err = ParseID(string(value)); err != nil {
-				return ^ID(0), err
+				return ^ID(0), "", err
 			}
+		} else if value, ok := header(line, relayName); ok {
+			relay = string(value)
 		}
 	}
 	if length < 0 || id == 0 {
-		return ^ID(0), errors.New("a request without content-length or webhook-id")
+		return ^ID(0), "", errors.New("a request without content-length or webhook-id")
 	}
 	if _, err := in.Discard(length); err != nil {
-		return 0, io.ErrUnexpectedEOF // cut in the middle: the sender was killed
+		return 0, "", io.ErrUnexpectedEOF // cut in the middle: the sender was killed
 	}
-	return id, nil
+	return id, relay, nil
 }
 
 func header(line, name []byte) ([]byte, bool) {
