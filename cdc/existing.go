@@ -94,5 +94,5 @@ func copySlot(ctx context.Context, src *Source, from string) error {
 	if err != nil {
 		return fmt.Errorf("create replication slot: %w", err)
 	}
-	return nil
+	return failOver(ctx, src)
 }
