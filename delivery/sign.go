@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"hash"
+	"slices"
 	"sync"
 
 	"relay/mapping"
@@ -49,7 +50,7 @@ func (s *signer) append(b []byte, id string, timestamp, body []byte) []byte {
 	prefix := append((*buf)[:0], id...) // the beginning of what is signed
 	prefix = append(prefix, '.')
 	prefix = append(prefix, timestamp...)
-	prefix = append(prefix, '.')
+	prefix = slices.Grow(append(prefix, '.'), sha256.Size) // with room for a sum
 	*buf = prefix
 	for i, key := range s.keys {
 		if i > 0 {
@@ -60,7 +61,7 @@ func (s *signer) append(b []byte, id string, timestamp, body []byte) []byte {
 	return b
 }
 
-// append appends the signature of prefix and body to b.
+// append appends the signature of prefix and body to b. It may write behind prefix.
 func (k signingKey) append(b, prefix, body []byte) []byte {
 	if k.hmac == nil {
 		message := make([]byte, 0, len(prefix)+len(body))
@@ -72,8 +73,7 @@ func (k signingKey) append(b, prefix, body []byte) []byte {
 	mac.Write(prefix)
 	mac.Write(body)
 	b = append(b, "v1,"...)
-	var sum [sha256.Size]byte
-	b = base64.StdEncoding.AppendEncode(b, mac.Sum(sum[:0]))
+	b = base64.StdEncoding.AppendEncode(b, mac.Sum(prefix)[len(prefix):])
 	k.hmac.Put(mac)
 	return b
 }

@@ -21,6 +21,8 @@ type conn struct {
 	reused   bool      // it has carried a request before
 	since    time.Time // when it became idle
 	left     int64     // how much may still be read
+	byte     [1]byte   // what look reads into
+	exchange exchange  // under way
 }
 
 func newConn(bare net.Conn) *conn {
@@ -50,8 +52,7 @@ func (c *conn) prepare(deadline time.Time) error {
 	if err := c.SetDeadline(deadline); err != nil {
 		return err
 	}
-	var b [1]byte
-	n, err := c.look(b[:])
+	n, err := c.look(c.byte[:])
 	switch {
 	case n > 0:
 		return errUnsolicited

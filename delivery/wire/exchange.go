@@ -45,21 +45,22 @@ func (p *Pool) Send(ctx context.Context, deadline time.Time, r Request, read Rea
 		if err != nil {
 			return Trail{}, err
 		}
-		x := exchange{conn: c, trail: Trail{Connected: true, Reused: c.reused}, limit: p.cfg.Header}
-		err = x.run(ctx, r, read)
-		if x.fit {
-			p.put(c)
-		} else {
-			c.drop()
-			x.join()
+		x := &c.exchange
+		*x = exchange{conn: c, trail: Trail{Connected: true, Reused: c.reused}, limit: p.cfg.Header}
+		if err = x.run(ctx, r, read); x.fit {
+			trail := x.trail
+			p.put(c) // somebody else's now
+			return trail, nil
 		}
+		c.drop()
+		x.join()
 		if !x.untouched(ctx, err) {
 			return x.trail, err
 		}
 	}
 }
 
-// exchange is one request and its answer on a connection.
+// exchange is one request and its answer on a connection. It is part of the connection so as to cost no allocation.
 type exchange struct {
 	conn  *conn
 	trail Trail
