@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -42,12 +43,15 @@ func (c *console) colour() bool {
 	return isTerminal(c.out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
-// width is how many columns the output has.
+// width is how many columns the output has: what the terminal tells, or COLUMNS.
 func (c *console) width() int {
 	if f, ok := c.out.(*os.File); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
 			return w
 		}
+	}
+	if w, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && w > 0 {
+		return w
 	}
 	return defaultWidth
 }
@@ -85,9 +89,17 @@ func (c *console) table(heading []string, rows [][]string) {
 	for _, row := range rows {
 		text.WriteString(strings.Join(row, "\t") + "\n")
 	}
-	w := tabwriter.NewWriter(c.out, 0, 8, 2, ' ', 0)
+	var table strings.Builder
+	w := tabwriter.NewWriter(&table, 0, 8, 2, ' ', 0)
 	_, _ = io.WriteString(w, text.String())
-	_ = w.Flush() // a closed pipe is the reader's decision
+	_ = w.Flush() // a builder takes everything
+	if !isTerminal(c.out) {
+		c.printf("%s", table.String())
+		return
+	}
+	for line := range strings.Lines(table.String()) { // one that wraps is hard to read; what is cut off, --json has
+		c.printf("%s\n", cut(strings.TrimRight(line, "\n"), c.width()))
+	}
 }
 
 // The colours used, as SGR parameters.

@@ -75,7 +75,10 @@ attempt, and dead ones, which wait for you: see relay retry and relay discard.`,
 			if dead {
 				f.State = delivery.Dead
 			}
-			return withStore(cmd.Context(), c, func(_ *mapping.Config, store *park.Store) error {
+			return withStore(cmd.Context(), c, func(cfg *mapping.Config, store *park.Store) error {
+				if err := wantEndpoint(cmd.Context(), cfg, store, f.Endpoint); err != nil {
+					return err
+				}
 				return printParked(cmd.Context(), c, store, f)
 			})
 		},

@@ -44,7 +44,10 @@ func newSelectionCommand(c *console, verb, done string, change changeFunc, cmd *
 		if err := s.take(args); err != nil {
 			return err
 		}
-		return withStore(cmd.Context(), c, func(_ *mapping.Config, store *park.Store) error {
+		return withStore(cmd.Context(), c, func(cfg *mapping.Config, store *park.Store) error {
+			if err := wantEndpoint(cmd.Context(), cfg, store, s.endpoint); err != nil {
+				return err
+			}
 			if err := s.ask(cmd.Context(), c, store, verb); err != nil {
 				return err
 			}

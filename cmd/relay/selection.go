@@ -89,6 +89,18 @@ func (s *selection) ask(ctx context.Context, c *console, store *park.Store, verb
 	return c.confirm(verb+" "+s.String(), s.assent)
 }
 
+// wantEndpoint refuses the name of an endpoint that is neither in relay.yaml nor has anything parked: it is misspelt.
+func wantEndpoint(ctx context.Context, cfg *mapping.Config, store *park.Store, name string) error {
+	if name == "" || cfg.Endpoint(name) != nil {
+		return nil
+	}
+	found, err := store.List(ctx, park.Filter{Endpoint: name, Limit: 1})
+	if err == nil && len(found) == 0 {
+		err = unknownEndpoint(cfg, name)
+	}
+	return err
+}
+
 // withStore runs f with the configuration and the relay's own tables.
 func withStore(ctx context.Context, c *console, f func(*mapping.Config, *park.Store) error) error {
 	cfg, err := mapping.Load(c.config)
