@@ -58,7 +58,7 @@ type Dispatcher struct {
 func NewDispatcher(cfg Config, endpoints []*mapping.Endpoint, saved map[string]EndpointState) (*Dispatcher, error) {
 	window := NewWindow(cfg.Window.Events, cfg.Window.Bytes)
 	d := &Dispatcher{cfg: cfg, window: window, env: &environment{
-		parker: cfg.Parker, window: window, hold: cfg.Hold, log: cfg.Log, random: cfg.Random,
+		parker: cfg.Parker, window: window, hold: cfg.Hold, log: cfg.Log, random: cfg.Random, turn: make(chan struct{}, 1),
 	}}
 	if d.env.random == nil {
 		d.env.random = defaultRandom

@@ -98,6 +98,8 @@ type environment struct {
 
 	suspended atomic.Bool // nothing may be begun
 
+	turn chan struct{} // holds the one lane that writes what it gathered
+
 	send  context.Context // ends when attempts are to be given up
 	write context.Context // ends when writing to the table is to be given up
 	done  sync.WaitGroup  // every goroutine of every lane

@@ -63,17 +63,32 @@ func (b *parkBuffer) empty() []*item {
 	return items
 }
 
-// wantsPark reports whether the buffer is to be written now: there is company enough, it has waited long enough, or
-// somebody waits for it. A reader that rests because the window is full must not rest on account of a buffer.
+// wantsPark reports whether the buffer is to be written now: it has waited long enough, or somebody waits for it.
 func (l *lane) wantsPark(now time.Time) bool {
 	b := &l.table.parks
-	if len(b.items) == 0 {
-		return false
-	}
-	w := l.env.window
-	return l.stopping || l.paused == "" && l.state != BreakerOpen || !now.Before(b.due) ||
-		len(b.items) >= min(parkBatch, int(w.maxEvents/16)) || b.bytes >= min(parkBytes, int(w.maxBytes/16))
+	return len(b.items) > 0 && (!l.gathers() || !now.Before(b.due))
+}
+
+// gathers reports whether what is in the buffer may wait for company. A reader that rests because the window is full must
+// not rest on account of a buffer.
+func (l *lane) gathers() bool {
+	b, w := &l.table.parks, l.env.window
+	return !l.stopping && (l.paused != "" || l.state == BreakerOpen) &&
+		len(b.items) < min(parkBatch, int(w.maxEvents/16)) && b.bytes < min(parkBytes, int(w.maxBytes/16))
 }
 
 // linger is how long what is parked now may wait for company.
 func (l *lane) linger() time.Duration { return min(parkLinger, l.env.hold/8) }
+
+// takeTurn waits, unlocked, until no other lane writes what it gathered. Endpoints that are down together would else have
+// the database work for all of them at the same moment, and with many of them in many small transactions; while one waits
+// for its turn, its buffer grows.
+func (l *lane) takeTurn() (done func()) {
+	if !l.gathers() {
+		return func() {}
+	}
+	l.mu.Unlock()
+	l.env.turn <- struct{}{} // whoever has it gives it back when its write ends, as all do when writing is given up
+	l.mu.Lock()
+	return func() { <-l.env.turn }
+}

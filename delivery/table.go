@@ -200,6 +200,7 @@ func (l *lane) save() error {
 }
 
 func (l *lane) saveParks() error {
+	defer l.takeTurn()()
 	t := &l.table
 	items := t.parks.take()
 	if len(items) == 0 {
