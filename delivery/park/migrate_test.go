@@ -103,6 +103,19 @@ func TestMigrate_NeedsNoRightOverTheDatabaseWhenADBADidIt(t *testing.T) {
 	require.Zero(t, others, "of the relations in its schema")
 }
 
+// A publication FOR ALL TABLES publishes updates, which Postgres refuses in a table that has no primary key.
+func TestMigrate_GivesEveryTableAPrimaryKey(t *testing.T) {
+	t.Parallel()
+	s := bare(t, pgtest.Database(t))
+	require.NoError(t, s.Migrate(t.Context()))
+	rows, err := s.pool.Query(t.Context(), `SELECT relname::text FROM pg_class c WHERE relnamespace = 'relay'::regnamespace AND relkind = 'r'
+		AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary)`)
+	require.NoError(t, err)
+	without, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Empty(t, without)
+}
+
 // newRole returns a role with no rights but to log in, and a store as it.
 func newRole(t *testing.T, admin *Store) (string, *Store) {
 	t.Helper()

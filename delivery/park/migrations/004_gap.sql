@@ -1,6 +1,7 @@
 -- Transactions that perhaps no slot has sent, from from_xid to before to_xid: what was written before a slot was made.
 -- Retention leaves their rows alone. to_xid is NULL while the slot is being made.
 CREATE TABLE {{schema}}.gap (
+  id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   from_xid bigint NOT NULL,
   to_xid   bigint,
   made_at  timestamptz NOT NULL DEFAULT now()
