@@ -41,7 +41,18 @@ func CheckSlot(ctx context.Context, src Source) error {
 }
 
 // Recreate makes a slot in the place of one that is lost, when the rows of src.Existing are durable.
-func Recreate(ctx context.Context, src Source) error { return createSlotWith(ctx, &src) }
+func Recreate(ctx context.Context, src Source) error {
+	err := createSlotWith(ctx, &src)
+	if err == nil {
+		return nil
+	}
+	cfg, bad := configure(src.URL, false)
+	if bad != nil {
+		return err
+	}
+	s := setup{server: &server{role: cfg.User}, src: &src}
+	return s.slotFault(ctx, err)
+}
 
 // createSlotWith makes the slot after the rows that were there before it are durable: all that are committed at the
 // point where the slot begins, and none of those that it will send.

@@ -9,6 +9,7 @@ import (
 	"relay/cdc"
 	"relay/delivery"
 	"relay/delivery/park"
+	"relay/internal/failpoint"
 	"relay/mapping"
 )
 
@@ -20,7 +21,12 @@ type existing struct {
 	router *mapping.Router
 	begun  *park.Existing // nil: there was a slot already
 	now    time.Time
-	lost   bool // a slot was lost: after what is parked, and not what is parked
+
+	lost     bool        // a slot was lost: after what is parked, and not what is parked
+	origin   park.Origin // of the lost slot
+	since    int64       // XID of its last settled horizon
+	inserted int64       // rows since then, those that are not there any more included
+	counted  bool        // inserted is known
 
 	batch []delivery.Parked
 	size  int
@@ -49,6 +55,9 @@ func (e *existing) begin(ctx context.Context, point cdc.LSN) (err error) {
 	var before mapping.Place
 	if e.lost {
 		before.Commit = point
+		if e.inserted, e.counted, err = e.store.InsertedSince(ctx, e.origin, e.since, outboxesOf(&e.cfg.Source)...); err != nil {
+			return err
+		}
 	}
 	if err := e.store.ForgetHorizons(ctx); err != nil {
 		return err
@@ -101,6 +110,7 @@ func (e *existing) flush(ctx context.Context) error {
 	if err := e.begun.Add(ctx, batch); err != nil {
 		return err
 	}
+	failpoint.Hit("requeued")
 	e.total += len(batch)
 	e.batch, e.size = e.batch[:0], 0
 	return nil

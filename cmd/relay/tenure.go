@@ -34,6 +34,7 @@ type tenure struct {
 	mark       *cdc.Watermark
 	stream     *cdc.Stream
 	lookout    *lookout
+	unmade     unmade // of begin
 
 	lease     atomic.Pointer[park.Lease]
 	suspended atomic.Bool // the lease was lost, and is waited for
@@ -366,6 +367,8 @@ func (t *tenure) ready() (bool, string) {
 		return true, "streaming"
 	case s.State == cdc.StateStreaming:
 		return false, fmt.Sprintf("the server has been silent since %s", s.LastByte.Format(time.RFC3339))
+	case cdc.SlotLost(s.Err) && t.unmade.why != "":
+		return false, t.unmade.why
 	case s.Err != nil:
 		return false, s.Err.Error()
 	default:
