@@ -31,6 +31,13 @@ var relaxed = map[string]string{
 	"wal_sender_timeout":                  "60s", // 0 would mean that the server never asks whether we live
 }
 
+// clientSide are parameters of libpq's that pgconn takes for settings of the server, which knows none of them. They say how
+// to do what it does anyway, or does not do at all.
+var clientSide = []string{
+	"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "fallback_application_name", "load_balance_hosts",
+	"gssencmode", "gsslib", "gssdelegation", "sslcompression", "ssl_min_protocol_version", "ssl_max_protocol_version",
+}
+
 const connectTimeout = 15 * time.Second
 
 // configure parses a libpq URL or keywords and pins what the meaning of our queries and rows depends on.
@@ -41,6 +48,9 @@ func configure(url string, replication bool) (*pgconn.Config, error) {
 	}
 	if cfg.RuntimeParams == nil {
 		cfg.RuntimeParams = make(map[string]string)
+	}
+	for _, name := range clientSide {
+		delete(cfg.RuntimeParams, name)
 	}
 	for name, value := range relaxed {
 		if _, ok := cfg.RuntimeParams[name]; !ok {
