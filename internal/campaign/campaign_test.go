@@ -37,6 +37,7 @@ func runCampaign(t *testing.T, seed uint64, length, stall time.Duration, pause t
 	for _, sub := range []*Subscription{
 		s.Subscribe("moody", "", nil),
 		s.Subscribe("orders", `events: ["order.*"]`, func(r Row) bool { return r.Type != "user.created" }),
+		s.Subscribe("batched", "format: cloudevents-batch\nbatch: {events: 20, wait: 20ms}", nil),
 		s.Subscribe("strict", "order: strict\nevents: [user.created]", func(r Row) bool { return r.Type == "user.created" }),
 	} {
 		c.moody = append(c.moody, sub.Endpoint)

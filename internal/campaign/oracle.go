@@ -134,8 +134,17 @@ func when(j *journal) string {
 type journal struct {
 	arrived  int64     // first
 	came     time.Time // first
+	batch    int64     // in which it first arrived
 	answered int64     // first 2xx; 0: none
 	at       time.Time // of the last 2xx
+
+	batches map[int64]int64 // when it arrived in each
+}
+
+// ahead reports whether the event stood before another in the batch in which that first arrived.
+func (j *journal) ahead(other *journal) bool {
+	at, together := j.batches[other.batch]
+	return together && at < other.arrived
 }
 
 // findings collects what is wrong, and not more of it than one can read.
@@ -191,8 +200,14 @@ func (t *Truth) enter(s *Subscription, r Receipt, journals map[ID]*journal, brok
 	}
 	j := journals[r.ID]
 	if j == nil {
-		j = &journal{arrived: r.Arrived, came: r.At}
+		j = &journal{arrived: r.Arrived, batch: r.Batch, came: r.At}
 		journals[r.ID] = j
+	}
+	if r.Batch != 0 {
+		if j.batches == nil {
+			j.batches = make(map[int64]int64)
+		}
+		j.batches[r.Batch] = r.Arrived
 	}
 	if j.answered != 0 && j.answered < r.Arrived {
 		sum.Duplicates++
@@ -251,7 +266,8 @@ func (t *Truth) ordered(s *Subscription, journals map[ID]*journal, f *findings) 
 		}
 		j := journals[id]
 		if j != nil {
-			if before := keys[row.Key]; before.answered > j.arrived {
+			before := keys[row.Key]
+			if earlier := journals[before.id]; before.answered > j.arrived && (earlier == nil || !earlier.ahead(j)) {
 				f.add("endpoint %s got event %s of key %s at %s, before it took the earlier %s%s",
 					s.Name, id, row.Key, j.came.Format(stamp), before.id, when(journals[before.id]))
 			}

@@ -23,6 +23,10 @@ func TestOracle_SeesEveryKindOfBreach(t *testing.T) {
 	took := func(id ID, arrived, answered int64) Receipt {
 		return Receipt{ID: id, Arrived: arrived, Answered: answered, At: now}
 	}
+	batched := func(batch int64, r Receipt) Receipt {
+		r.Batch = batch
+		return r
+	}
 	cases := map[string]struct {
 		receipts []Receipt
 		parked   map[ID]string
@@ -38,6 +42,15 @@ func TestOracle_SeesEveryKindOfBreach(t *testing.T) {
 		"sent too early":       {receipts: []Receipt{took(a, 1, 4), took(b, 3, 5), took(c, 6, 7)}, want: "before it took the earlier"},
 		"overtook a parked one": {
 			receipts: []Receipt{took(b, 1, 2), took(c, 5, 6)}, parked: map[ID]string{a: "waiting"}, want: "before it took the earlier",
+		},
+		"a batch": {receipts: []Receipt{
+			batched(1, took(a, 2, 0)), batched(1, took(b, 3, 0)), batched(4, took(a, 5, 7)), batched(4, took(b, 6, 8)), took(c, 9, 10),
+		}},
+		"a batch reordered": {
+			receipts: []Receipt{batched(1, took(b, 2, 4)), batched(1, took(a, 3, 5)), took(c, 6, 7)}, want: "before it took the earlier",
+		},
+		"a batch sent too early": {
+			receipts: []Receipt{batched(1, took(a, 2, 5)), batched(3, took(b, 4, 6)), took(c, 7, 8)}, want: "before it took the earlier",
 		},
 		"rolled back": {receipts: []Receipt{took(a, 1, 2), took(b, 3, 4), took(c, 5, 6), took(NewID(2, 1), 7, 8)}, want: "never committed"},
 		"duplicate":   {receipts: []Receipt{took(a, 1, 2), took(a, 3, 4), took(b, 5, 6), took(c, 7, 8)}, want: "when nothing was broken"},

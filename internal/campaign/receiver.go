@@ -2,12 +2,11 @@ package campaign
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -44,6 +43,7 @@ type Receipt struct {
 	Answered int64     // by clock, just before a 2xx in good time was sent; 0: none was
 	At       time.Time // of arrival
 	Relay    string    // header X-Relay, by which a test tells two relays apart
+	Batch    int64     // the request, if it held several events; 0: it held one
 }
 
 // Endpoint is a receiver over raw TCP, so that receiving costs a fraction of sending. It records every request.
@@ -164,41 +164,32 @@ func (e *Endpoint) serve(conn net.Conn) {
 	}()
 	in := bufio.NewReaderSize(conn, 4<<10)
 	for {
-		id, relay, err := readRequest(in)
+		r, err := readRequest(in)
 		if err != nil {
-			if id != 0 {
+			if errors.Is(err, errStrange) {
 				e.mu.Lock()
 				e.strange = err
 				e.mu.Unlock()
 			}
 			return
 		}
-		if !e.answer(conn, id, relay) {
+		if !e.answer(conn, r) {
 			return
 		}
 	}
 }
 
-var (
-	answers = map[int][]byte{
-		200: []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
-		400: []byte("HTTP/1.1 400 Bad Request\r\nContent-Length: 4\r\n\r\nnope"),
-		410: []byte("HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"),
-		500: []byte("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 5\r\n\r\nouch!"),
-	}
-	contentLength = []byte("content-length:")
-	webhookID     = []byte("webhook-id:")
-	relayName     = []byte("x-relay:")
-)
+var answers = map[int][]byte{
+	200: []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+	400: []byte("HTTP/1.1 400 Bad Request\r\nContent-Length: 4\r\n\r\nnope"),
+	410: []byte("HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"),
+	500: []byte("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 5\r\n\r\nouch!"),
+}
 
 // answer treats a request as the mood is, and reports whether the connection goes on.
-func (e *Endpoint) answer(conn net.Conn, id ID, relay string) bool {
-	e.mu.Lock()
-	mood, changed := e.mood, e.changed
-	n := len(e.receipts)
-	e.receipts = append(e.receipts, Receipt{ID: id, Arrived: clock.Add(1), At: time.Now(), Relay: relay})
-	e.mu.Unlock()
-	if e.Poison != nil && e.Poison(id) && mood == Healthy {
+func (e *Endpoint) answer(conn net.Conn, r *request) bool {
+	mood, changed, n := e.arrived(r)
+	if e.Poison != nil && mood == Healthy && slices.ContainsFunc(r.ids, e.Poison) {
 		mood = Rejecting
 	}
 	status := 0
@@ -208,12 +199,12 @@ func (e *Endpoint) answer(conn net.Conn, id ID, relay string) bool {
 			time.Sleep(e.Delay) // it plays an endpoint that takes its time
 		}
 		if e.Slow != nil {
-			time.Sleep(e.Slow(id)) // as above
+			time.Sleep(e.Slow(r.ids[0])) // as above
 		}
 		if e.latency != nil {
-			e.latency.note(id)
+			e.latency.note(r.ids[0])
 		}
-		e.taken(n)
+		e.taken(n, len(r.ids))
 		status = 200
 	case Failing:
 		status = 500
@@ -231,7 +222,7 @@ func (e *Endpoint) answer(conn net.Conn, id ID, relay string) bool {
 		_, _ = conn.Write([]byte("SSH-2.0-OpenSSH_9.2\r\n\x00\x01\x02 not what you expected\r\n\r\n"))
 		return false
 	case Endless:
-		e.taken(n) // what follows the status is of no consequence
+		e.taken(n, len(r.ids)) // what follows the status is of no consequence
 		e.endless(conn)
 		return false
 	default:
@@ -241,12 +232,30 @@ func (e *Endpoint) answer(conn net.Conn, id ID, relay string) bool {
 	return err == nil
 }
 
-// taken notes that the n-th request is answered 2xx.
-func (e *Endpoint) taken(n int) {
-	e.good.Add(1)
+// arrived takes a request down, an entry for each event from the n-th on, and returns how it is to be treated.
+func (e *Endpoint) arrived(r *request) (mood Mood, changed <-chan struct{}, n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.receipts[n].Answered = clock.Add(1)
+	n = len(e.receipts)
+	receipt := Receipt{At: time.Now(), Relay: r.relay}
+	if r.batch {
+		receipt.Batch = clock.Add(1)
+	}
+	for _, id := range r.ids {
+		receipt.ID, receipt.Arrived = id, clock.Add(1)
+		e.receipts = append(e.receipts, receipt)
+	}
+	return e.mood, e.changed, n
+}
+
+// taken notes that the events from the n-th on are answered 2xx.
+func (e *Endpoint) taken(n, events int) {
+	e.good.Add(int64(events))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range events {
+		e.receipts[n+i].Answered = clock.Add(1)
+	}
 }
 
 // endless claims 10 GB and sends until the other side has had enough.
@@ -262,51 +271,4 @@ func (e *Endpoint) endless(conn net.Conn) {
 			return
 		}
 	}
-}
-
-// readRequest reads one request. An error with an id of other than 0 means a request that is not as it should be.
-func readRequest(in *bufio.Reader) (id ID, relay string, err error) {
-	line, err := in.ReadSlice('\n')
-	if err != nil {
-		return 0, "", err
-	}
-	if !bytes.HasPrefix(line, []byte("POST ")) {
-		return ^ID(0), "", fmt.Errorf("request line %q", line)
-	}
-	length := -1
-	for {
-		line, err := in.ReadSlice('\n')
-		if err != nil {
-			return 0, "", err
-		}
-		line = bytes.TrimRight(line, "\r\n")
-		if len(line) == 0 {
-			break
-		}
-		if value, ok := header(line, contentLength); ok {
-			if length, err = strconv.Atoi(string(value)); err != nil {
-				return ^ID(0), "", err
-			}
-		} else if value, ok := header(line, webhookID); ok {
-			if id, err = ParseID(string(value)); err != nil {
-				return ^ID(0), "", err
-			}
-		} else if value, ok := header(line, relayName); ok {
-			relay = string(value)
-		}
-	}
-	if length < 0 || id == 0 {
-		return ^ID(0), "", errors.New("a request without content-length or webhook-id")
-	}
-	if _, err := in.Discard(length); err != nil {
-		return 0, "", io.ErrUnexpectedEOF // cut in the middle: the sender was killed
-	}
-	return id, relay, nil
-}
-
-func header(line, name []byte) ([]byte, bool) {
-	if len(line) < len(name) || !bytes.EqualFold(line[:len(name)], name) {
-		return nil, false
-	}
-	return bytes.TrimSpace(line[len(name):]), true
 }
