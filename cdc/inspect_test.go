@@ -150,7 +150,7 @@ func TestSetupSQL_IsEnoughForTheRoleItNames(t *testing.T) {
 	sql, err := cdc.SetupSQL(src)
 	require.NoError(t, err)
 	for range 2 { // it may be run again
-		for _, statement := range statements(sql) {
+		for _, statement := range pgtest.Statements(sql) {
 			_, err := conn.Exec(t.Context(), statement)
 			require.NoError(t, err, statement)
 		}
@@ -169,20 +169,4 @@ func TestSetupSQL_IsEnoughForTheRoleItNames(t *testing.T) {
 	s.write(1, 2)
 	requireOnceInOrder(t, run.wait(t, 2), 2)
 	require.NoError(t, run.stop())
-}
-
-// statements cuts a script as psql would, whose statements end at a line's end here.
-func statements(sql string) []string {
-	var all []string
-	var b strings.Builder
-	for line := range strings.Lines(sql) {
-		code, _, _ := strings.Cut(line, "--")
-		b.WriteString(code)
-		b.WriteString("\n")
-		if strings.HasSuffix(strings.TrimSpace(code), ";") {
-			all = append(all, b.String())
-			b.Reset()
-		}
-	}
-	return all
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"relay/delivery/deliverytest"
+	"relay/internal/pgtemp/pgtest"
 )
 
 const oddTable = `"My.App"."Out Box"`
@@ -46,33 +46,12 @@ func prepareRole(t *testing.T, endpoints string) (r *running, role string) {
 	return r, role
 }
 
-var dollar = regexp.MustCompile(`^\$\w*\$`)
-
-// statements cuts a script as psql does.
-func statements(script string) (all []string) {
-	from := 0
-	for i := 0; i < len(script); i++ {
-		skip := func(end string, begin int) { i += begin + strings.Index(script[i+begin:], end) + len(end) - 1 }
-		switch rest := script[i:]; {
-		case strings.HasPrefix(rest, "--"):
-			skip("\n", 2)
-		case rest[0] == '\'' || rest[0] == '"':
-			skip(rest[:1], 1)
-		case dollar.MatchString(rest):
-			skip(dollar.FindString(rest), len(dollar.FindString(rest)))
-		case rest[0] == ';':
-			all, from = append(all, script[from:i]), i+1
-		}
-	}
-	return all
-}
-
 // runPrinted has the DBA run what relay setup --print prints.
 func (r *running) runPrinted() {
 	r.t.Helper()
 	printed := relayOut(r.t, "setup", "--print", "-c", r.Config)
 	require.Zero(r.t, printed.status, printed.err)
-	for _, sql := range statements(printed.out) {
+	for _, sql := range pgtest.Statements(printed.out) {
 		_, err := r.Conn.Exec(r.t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
 		require.NoError(r.t, err, sql)
 	}

@@ -217,13 +217,13 @@ var created = regexp.MustCompile(`CREATE (?:TABLE|VIEW|SEQUENCE)(?: IF NOT EXIST
 // GrantSQL makes a role that did not make the tables their owner, so that a newer relay can migrate them as that role. It
 // names each of them: in a schema that has others, those are none of the role's business.
 func GrantSQL(schema, role string) string {
-	text := migrationTable
+	var b, text strings.Builder
+	text.WriteString(migrationTable)
 	for _, m := range migrations() {
-		text += m.sql
+		text.WriteString(m.sql)
 	}
-	var b strings.Builder
 	b.WriteString("GRANT USAGE, CREATE ON SCHEMA {{schema}} TO {{role}};\n")
-	for _, match := range created.FindAllStringSubmatch(text, -1) {
+	for _, match := range created.FindAllStringSubmatch(text.String(), -1) {
 		fmt.Fprintf(&b, "ALTER TABLE IF EXISTS {{schema}}.%s OWNER TO {{role}};\n", match[1]) // views and sequences too
 	}
 	return strings.NewReplacer("{{schema}}", quote(schema), "{{role}}", quote(role)).Replace(b.String())
