@@ -85,7 +85,7 @@ func (p *process) awaitParked(ctx context.Context, rows int) (float64, error) {
 			return 0, ctx.Err()
 		case <-p.exited:
 			return 0, p.end()
-		case <-time.After(50 * time.Millisecond): // its metrics are all it tells
+		case <-time.After(100 * time.Millisecond): // its metrics are all it tells
 		}
 	}
 }
