@@ -43,9 +43,8 @@ func failOver(ctx context.Context, src *Source) error {
 // createSlotSQL makes the slot in plpgsql. What a version does not know it does not look at.
 func createSlotSQL(slot string) string {
 	name := quoteLiteral(slot)
-	return fmt.Sprintf(`IF current_setting('server_version_num')::int >= %d0000
-  THEN PERFORM pg_create_logical_replication_slot(%s, 'pgoutput', failover => true);
-  ELSE PERFORM pg_create_logical_replication_slot(%[2]s, 'pgoutput'); END IF`, failoverVersion, name)
+	return fmt.Sprintf(`IF current_setting('server_version_num')::int >= %d0000 THEN PERFORM pg_create_logical_replication_slot(%s, 'pgoutput', failover => true); `+
+		`ELSE PERFORM pg_create_logical_replication_slot(%[2]s, 'pgoutput'); END IF`, failoverVersion, name)
 }
 
 // standbySQL asks what can be seen of fail-over from the primary. The JSON detours read what older versions do not have.
