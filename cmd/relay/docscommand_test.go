@@ -1,6 +1,9 @@
 package main
 
 import (
+	"io/fs"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -55,4 +58,26 @@ func TestEveryCommandInTheDocsIsOne(t *testing.T) {
 		}
 	}
 	require.Greater(t, checked, 60)
+}
+
+// The pages that say which test holds what name tests that exist.
+func TestEveryTestInTheDocsExists(t *testing.T) {
+	t.Parallel()
+	var code strings.Builder
+	require.NoError(t, filepath.WalkDir(repository, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		code.Write(text)
+		return err
+	}))
+	named := 0
+	for _, doc := range []string{"docs/concepts.md", "docs/testing.md", troubleshootingDoc, "README.md"} {
+		for _, name := range testName.FindAllStringSubmatch(readDoc(t, doc), -1) {
+			named++
+			require.True(t, strings.Contains(code.String(), "func "+name[1]+"("), "%s names %s", doc, name[1])
+		}
+	}
+	require.Greater(t, named, 20)
 }
