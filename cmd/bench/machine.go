@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,7 +63,14 @@ func (m *machine) ask(ctx context.Context, url string) error {
 
 // String is the head of the report.
 func (m *machine) String() string {
-	return fmt.Sprintf("%s, on %d × %s, %s/%s, %s, %s; PostgreSQL %s, fsync %s; %s. Load before the start: %s.",
+	text := fmt.Sprintf("%s, on %d × %s, %s/%s, %s, %s; PostgreSQL %s, fsync %s; %s. Load before the start: %s.",
 		m.at.Format(time.DateOnly), runtime.NumCPU(), m.cpu, runtime.GOOS, runtime.GOARCH, m.kernel, runtime.Version(),
 		m.postgres, m.fsync, m.relay, m.load)
+	if load, err := strconv.ParseFloat(m.load, 64); err == nil && load > quietLoad*float64(runtime.NumCPU()) {
+		text += "\n\n**The machine was busy with something else: nothing here is to be concluded from but allocations, and memory roughly.**"
+	}
+	return text
 }
+
+// quietLoad is the load, of each processor, up to which a machine counts as quiet: a build that has just ended leaves some.
+const quietLoad = 0.5

@@ -62,8 +62,8 @@ func (o *options) report(m *machine, outcomes []outcome) error {
 // markdown is the report.
 func (o *options) markdown(m *machine, outcomes []outcome) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s\n\nFormat %s, %s; medians of %d rounds unless the range says otherwise.\n",
-		m, o.format, map[bool]string{true: "relay signs", false: "unsigned"}[o.sign], cmp.Or(o.rounds, usualRounds))
+	fmt.Fprintf(&text, "%s\n\nFormat %s, %s; medians of %s, and one round where there is no range.\n", m, o.format,
+		map[bool]string{true: "relay signs", false: "unsigned"}[o.sign], count(cmp.Or(o.rounds, usualRounds), "round"))
 	for _, part := range []struct {
 		title string
 		table *table
