@@ -34,7 +34,7 @@ func TestInspect_FindsNothingAfterSetup(t *testing.T) {
 	findings := cdc.Inspect(t.Context(), s.src)
 	require.Empty(t, problems(findings, cdc.LevelError))
 	require.Regexp(t, `^max_slot_wal_keep_size: is not set: .*$`, problems(findings, cdc.LevelWarning), "the server's default, and nothing else")
-	require.Len(t, findings, 7)
+	require.Len(t, findings, 8)
 }
 
 func TestInspect_NamesEachFaultWithItsRemedy(t *testing.T) {
