@@ -26,8 +26,13 @@ func TestCommands_NameTheEndpointThatWasMeant(t *testing.T) {
 	path, _ := databaseConfig(t, "")
 	require.Zero(t, relayOut(t, "setup", "-c", path).status)
 	for _, args := range [][]string{
-		{"pause", "biling"}, {"resume", "biling"}, {"parked", "--endpoint", "biling"}, {"retry", "--endpoint", "biling", "--yes"},
-		{"discard", "--endpoint", "biling", "--yes"}, {"replay", "--endpoint", "biling", "--since", "1h", "--yes"}, {"explain", "--endpoint", "biling"},
+		{"pause", "biling"},
+		{"resume", "biling"},
+		{"parked", "--endpoint", "biling"},
+		{"retry", "--endpoint", "biling", "--yes"},
+		{"discard", "--endpoint", "biling", "--yes"},
+		{"replay", "--endpoint", "biling", "--since", "1h", "--yes"},
+		{"explain", "--endpoint", "biling"},
 	} {
 		got := relayOut(t, append(args, "-c", path)...)
 		require.Equal(t, exitUsage, got.status, args)
