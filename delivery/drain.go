@@ -17,15 +17,16 @@ func (l *lane) fetch() error {
 	l.mu.Unlock()
 	rows, err := l.env.parker.Next(l.env.write, l.name, taken, limit)
 	l.mu.Lock()
-	t.fetching = false
 	if err != nil {
-		t.more = true
+		t.fetching, t.more = false, true
 		return err
 	}
 	now := time.Now()
 	for i := range rows {
+		l.breathe(i)
 		l.drain(&rows[i], now)
 	}
+	t.fetching = false
 	if len(rows) == limit {
 		t.more = true
 	} else if !t.more {

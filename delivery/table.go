@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"runtime"
 	"time"
 
 	"relay/internal/failpoint"
@@ -225,6 +226,7 @@ func (l *lane) saveParks() error {
 	failpoint.Hit("parked")
 	t.exhausted = false
 	for i, it := range items {
+		l.breathe(i)
 		l.parked(it, ids[i])
 	}
 	return nil
@@ -370,6 +372,20 @@ func (l *lane) saveState() error {
 		}
 	}
 	return nil
+}
+
+// breath is how many rows are taken in at a time.
+const breath = 64
+
+// breathe lets others have the mutex now and then while rows are taken in, the i-th of which is next: the reader hands events over
+// to all endpoints one after the other, and would wait for this one. What is not taken in yet is still under way.
+func (l *lane) breathe(i int) {
+	if i%breath != breath-1 {
+		return
+	}
+	l.mu.Unlock()
+	runtime.Gosched() // or it would be taken again before anyone who waits wakes up
+	l.mu.Lock()
 }
 
 // unlocked calls f without the mutex.
