@@ -20,8 +20,10 @@ type way struct {
 }
 
 var ways = []way{
-	{"own connections over http", false, false}, {"own connections over https", false, true},
-	{"net/http over http", true, false}, {"net/http over https", true, true},
+	{"own connections over http", false, false},
+	{"own connections over https", false, true},
+	{"net/http over http", true, false},
+	{"net/http over https", true, true},
 }
 
 func everyWay(t *testing.T, test func(*testing.T, way)) {

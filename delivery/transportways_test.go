@@ -441,9 +441,18 @@ func TestNewTransport_LeavesToNetHTTPWhatIsUnusual(t *testing.T) {
 		require.Equal(t, want, fmt.Sprintf("%T", newClient(t, endpointAt(url)).transport), url)
 	}
 	for _, h := range [][2]string{
-		{"Expect", "100-continue"}, {"Connection", "close"}, {"Transfer-Encoding", "chunked"}, {"Content-Length", "5"},
-		{"idempotency-key", "x"}, {"webhook-id", "x"}, {"ce-id", "x"}, {"Traceparent", "x"}, {"proxy-authorization", "x"},
-		{"Host", "bücher.example"}, {"Upgrade", "x"}, {"Trailer", "x"},
+		{"Expect", "100-continue"},
+		{"Connection", "close"},
+		{"Transfer-Encoding", "chunked"},
+		{"Content-Length", "5"},
+		{"idempotency-key", "x"},
+		{"webhook-id", "x"},
+		{"ce-id", "x"},
+		{"Traceparent", "x"},
+		{"proxy-authorization", "x"},
+		{"Host", "bücher.example"},
+		{"Upgrade", "x"},
+		{"Trailer", "x"},
 	} {
 		ep := endpointAt("http://x.example")
 		ep.Headers = [][2]string{h}

@@ -153,7 +153,7 @@ func (x *exchange) written() bool {
 // join waits for what is written aside. The connection was closed.
 func (x *exchange) join() {
 	if x.wrote != nil {
-		<-x.wrote
+		<-x.wrote //nolint:errcheck // it says that the connection is closed
 		x.wrote = nil
 	}
 }
