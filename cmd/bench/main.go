@@ -72,8 +72,8 @@ func parse(args []string) (*options, error) {
 	set.StringVar(&o.relay, "relay", "bin/relay", "the relay `binary` to measure")
 	set.StringVar(&o.compare, "compare", "", "hold it against the relay of this `commit` instead of writing the report")
 	set.StringVar(&o.suite, "suite", "quick", "which scenarios to run: quick (about 5 minutes), full (about 25)")
-	set.Func("run", "run the scenarios whose names match this `regexp` instead of a suite's", func(text string) (err error) {
-		o.run, err = regexp.Compile(text)
+	set.Func("run", "run the scenarios whose whole names match this `regexp` instead of a suite's", func(text string) (err error) {
+		o.run, err = regexp.Compile("^(?:" + text + ")$")
 		return err
 	})
 	set.BoolVar(&o.list, "list", false, "print the names of the scenarios and end")

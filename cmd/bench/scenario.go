@@ -148,7 +148,7 @@ func (o *options) apply(s scenario) scenario {
 // only reports whether relay alone can go through the scenario.
 func (s scenario) only() bool { return s.kind == parking || s.down }
 
-// How often each is measured. Of five rounds of two that are equal, all of one are above all of the other once in 126 times.
+// How often each is measured. Where two are equal, all five of one are above or below all of the other once in 126 times.
 const (
 	usualRounds    = 3
 	comparedRounds = 5
