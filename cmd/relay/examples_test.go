@@ -2,14 +2,20 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"relay/internal/pgtemp"
 	"relay/internal/pgtemp/pgtest"
 )
 
@@ -51,6 +57,62 @@ func TestTheNodeAppsPackagesAreLockedAndOfNoParticularRegistry(t *testing.T) {
 	}
 }
 
+var indented = regexp.MustCompile(`(?m)^    (.+)$`)
+
+// The commands run as they stand, but for the ports, of which others may have taken the usual ones, and npm's, which was run
+// before. Those that want what is not here are left out.
+func TestTheExamplesReadmeWorks(t *testing.T) {
+	t.Parallel()
+	for _, tool := range []string{"bash", "psql", "timeout"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("skipped: %s is not on this machine", tool)
+		}
+	}
+	url, err := pgtest.Cluster(t, pgtemp.Options{}).CreateDatabase(t.Context(), "shop")
+	require.NoError(t, err)
+	port := freePort(t)
+	config := configFile(t, strings.Replace(readDoc(t, defaultConfig), "127.0.0.1:4000", "127.0.0.1:"+port, 1)+"\nadmin: {listen: \"\"}\n")
+	lines, orders := []string{"set -e"}, 0
+	for _, found := range indented.FindAllStringSubmatch(readDoc(t, "examples/README.md"), -1) {
+		line := strings.NewReplacer("postgres://localhost/shop", url, "relay listen", "relay listen --port "+port, "npm ci && ", "").Replace(found[1])
+		if strings.Contains(line, "app.py") {
+			line = strings.Replace(line, "python3", psycopg(t), 1)
+		}
+		if _, err := os.Stat(examples + "/node/node_modules"); line[0] == ' ' || strings.Contains(line, "node") && err != nil {
+			continue
+		}
+		lines = append(lines, line)
+		orders += strings.Count(line, "order.sql") + strings.Count(line, "alice")
+	}
+	require.GreaterOrEqual(t, orders, 2)
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", strings.Join(lines, "\n"))
+	cmd.SysProcAttr, cmd.WaitDelay = &syscall.SysProcAttr{Setpgid: true}, time.Second
+	cmd.Dir, cmd.Env = repository, append(os.Environ(), "PATH="+relayInPath(t, config)+":"+os.Getenv("PATH"))
+	var out syncBuffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // with what it left in the background
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Log(out.String())
+		}
+	})
+	arrived := func() bool { return strings.Count(out.String(), `"type":"order.created"`) == orders }
+	require.Eventually(t, arrived, 60*time.Second, 50*time.Millisecond, "an order of each application")
+}
+
+// relayInPath returns a folder in which relay is the program, with this configuration.
+func relayInPath(t *testing.T, config string) string {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	folder := t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\n%s=1 exec timeout --foreground 120 '%s' -c '%s' \"$@\"\n", asRelay, self, config)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "relay"), []byte(script), 0o700)) //nolint:gosec // it is run
+	return folder
+}
+
 // goExample builds an example's program and returns its path.
 func goExample(t *testing.T, name string) string {
 	t.Helper()
@@ -63,12 +125,20 @@ func goExample(t *testing.T, name string) string {
 // needPsycopg returns a Python that has psycopg, and skips the test if there is none.
 func needPsycopg(t *testing.T) string {
 	t.Helper()
+	python := psycopg(t)
+	if python == "" {
+		t.Skip("skipped: no python3 here has psycopg; make test installs it where apt-get is")
+	}
+	return python
+}
+
+func psycopg(t *testing.T) string {
+	t.Helper()
 	for _, python := range []string{"python3", "/usr/bin/python3"} {
 		if exec.CommandContext(t.Context(), python, "-c", "import psycopg").Run() == nil {
 			return python
 		}
 	}
-	t.Skip("skipped: no python3 here has psycopg; make test installs it where apt-get is")
 	return ""
 }
 
