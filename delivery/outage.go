@@ -56,6 +56,10 @@ func (o *outage) look(now time.Time, log *slog.Logger, endpoint string) {
 }
 
 func (o *outage) over(at time.Time, log *slog.Logger, endpoint string) {
+	if o.openings == 0 { // it opened before the start, and its time was over: when it began is not known
+		log.Info("endpoint recovered", "endpoint", endpoint)
+		return
+	}
 	log.Info("endpoint recovered", "endpoint", endpoint, "openings", o.openings, "duration", at.Sub(o.began).Round(time.Millisecond))
 }
 

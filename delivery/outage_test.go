@@ -106,3 +106,14 @@ func TestLog_SaysAtTheStartThatABreakerIsOpenFromBefore(t *testing.T) {
 		require.Contains(t, book.lines()[0], "is open from before the start")
 	})
 }
+
+func TestOutage_ThatBeganBeforeTheStartHasNoDuration(t *testing.T) {
+	t.Parallel()
+	book, o := &logBook{}, outage{}
+	log := slog.New(slog.NewTextHandler(book, nil))
+	o.recovered(time.Now(), log, "e")
+	require.Len(t, book.lines(), 1)
+	require.NotContains(t, book.lines()[0], "duration")
+	o.opened(time.Now(), log, "e", lastError{at: time.Now()}, time.Time{})
+	require.Contains(t, book.lines()[1], "opened again")
+}
