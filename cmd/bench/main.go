@@ -58,8 +58,8 @@ func dispatch(ctx context.Context, args []string) error {
 		return err
 	}
 	if opts.list {
-		for _, s := range opts.scenarios() {
-			fmt.Println(s.name)
+		for _, s := range catalogue() {
+			fmt.Printf("%-18s %s\n", s.name, strings.Join(s.suites, " "))
 		}
 		return nil
 	}
@@ -76,7 +76,7 @@ func parse(args []string) (*options, error) {
 		o.run, err = regexp.Compile("^(?:" + text + ")$")
 		return err
 	})
-	set.BoolVar(&o.list, "list", false, "print the names of the scenarios and end")
+	set.BoolVar(&o.list, "list", false, "print the names of all scenarios, with the suites they are in, and end")
 	set.Func("systems", "whom to measure, in turns, instead of whom the scenario names: "+strings.Join(everySystem, ","),
 		list(&o.systems, oneOf(everySystem...)))
 	set.IntVar(&o.rows, "rows", 0, "deliveries that each backlog makes, instead of the scenario's: its `rows` times its endpoints")
