@@ -30,7 +30,7 @@ func Setup(ctx context.Context, src Source) ([]string, error) {
 	if err := srv.fault(); err != nil {
 		return nil, err
 	}
-	s := setup{conn: conn, server: srv, src: &src}
+	s := setup{conn: conn, server: srv, src: &src, remedy: "have a DBA run what relay setup --print says, or: "}
 	for _, step := range []func(context.Context) error{s.tables, s.publication, s.slot} {
 		if err := step(ctx); err != nil {
 			return s.done, err
@@ -43,6 +43,7 @@ type setup struct {
 	conn   *pgconn.PgConn
 	server *server
 	src    *Source
+	remedy string // for want of a privilege; the statement follows
 	done   []string
 }
 
@@ -50,7 +51,7 @@ type setup struct {
 func (s *setup) exec(ctx context.Context, did, sql string) error {
 	if _, err := query(ctx, s.conn, sql); err != nil {
 		if pgCode(err) == codePrivilege {
-			return &Fault{FaultPrivilege, "role " + s.server.role + " may not do this", "have a DBA run what relay setup --print says, or: " + sql, err}
+			return &Fault{FaultPrivilege, "role " + s.server.role + " may not do this", s.remedy + sql, err}
 		}
 		return fmt.Errorf("%s: %w", strings.SplitN(sql, "\n", 2)[0], err)
 	}

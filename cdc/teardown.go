@@ -17,7 +17,7 @@ func Teardown(ctx context.Context, src Source) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := setup{conn: conn, server: srv, src: &src}
+	s := setup{conn: conn, server: srv, src: &src, remedy: "have a DBA run: "}
 	if err := s.dropSlot(ctx); err != nil {
 		return s.done, err
 	}

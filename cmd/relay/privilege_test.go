@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,12 +47,15 @@ func prepareRole(t *testing.T, endpoints string) (r *running, role string) {
 	return r, role
 }
 
-// runPrinted has the DBA run what relay setup --print prints.
-func (r *running) runPrinted() {
+// runPrinted has the DBA run what relay setup --print prints, but for the statements that hold a text.
+func (r *running) runPrinted(without ...string) {
 	r.t.Helper()
 	printed := relayOut(r.t, "setup", "--print", "-c", r.Config)
 	require.Zero(r.t, printed.status, printed.err)
 	for _, sql := range pgtest.Statements(printed.out) {
+		if slices.ContainsFunc(without, func(text string) bool { return strings.Contains(sql, text+"(") }) {
+			continue
+		}
 		_, err := r.Conn.Exec(r.t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
 		require.NoError(r.t, err, sql)
 	}
@@ -113,6 +117,33 @@ func TestPrivilege_TheRoleOfThePrintedSQLDoesAllOfRelaysWork(t *testing.T) {
 	r.Stop()
 	require.Len(t, good.IDs(), 6)
 	require.NotContains(t, r.Log(), "42501", "no right was missing")
+}
+
+func TestPrivilege_TheRoleOfThePrintedSQLSendsExistingRowsAndMakesALostSlotAnew(t *testing.T) {
+	t.Parallel()
+	ep := deliverytest.New(t, nil)
+	r, _ := prepareRole(t, "  all: {url: \""+ep.URL+"\", order: strict}\n")
+	r.amend("hold: 1s", "hold: 1s, existing: send, on_slot_lost: recreate")
+	r.runPrinted("pg_create_logical_replication_slot")
+	r.Insert("order.created", `1`, "")
+	r.Start() // which sets up first
+	ep.Wait(t, 1)
+	r.Insert("order.created", `2`, "")
+	ep.Wait(t, 2)
+	r.eventually(func() bool { return r.number(`SELECT count(*) FROM "Relay $relay$ State".horizon WHERE settled_at IS NOT NULL`) > 0 }, "a horizon")
+	r.loseSlot()
+	r.Insert("order.created", `3`, "")
+	r.eventually(func() bool { return strings.Contains(r.Log(), "slot was made anew") }, "the log says so")
+	r.Insert("order.created", `4`, "")
+	r.eventually(func() bool {
+		return len(slices.Compact(slices.Sorted(slices.Values(ep.IDs())))) == 4
+	}, "all arrive, some of them twice")
+	r.Stop()
+
+	down := relayOut(t, "teardown", "-c", r.Config, "--yes")
+	require.Equal(t, exitFailed, down.status)
+	require.Contains(t, down.err, `have a DBA run: DROP PUBLICATION IF EXISTS "Pub 'li""cation"`, "which is the DBA's")
+	require.Contains(t, down.err+down.out, "dropped replication slot")
 }
 
 func TestPrivilege_TheRoleOfThePrintedSQLMayDoNoMore(t *testing.T) {
