@@ -72,8 +72,8 @@ func readCatalogNames(ctx context.Context, conn *pgconn.PgConn, tables []string)
 	names := make(map[uint32]catalogName, len(tables))
 	for _, name := range tables {
 		schema, table := splitTable(name)
-		rows, err := query(ctx, conn, fmt.Sprintf(`SELECT c.oid, a.attname, a.atttypid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND a.attgenerated = ''
+		rows, err := query(ctx, conn, fmt.Sprintf(`SELECT c.oid, coalesce(a.attname, ''), coalesce(a.atttypid, 0) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND a.attgenerated = ''
     AND NOT EXISTS (SELECT FROM pg_attribute d WHERE d.attrelid = c.oid AND d.attisdropped AND d.attnum BETWEEN 1 AND a.attnum)
   WHERE n.nspname = %s AND c.relname = %s ORDER BY a.attnum`, quoteLiteral(schema), quoteLiteral(table)))
 		if err != nil {
@@ -87,7 +87,9 @@ func readCatalogNames(ctx context.Context, conn *pgconn.PgConn, tables []string)
 			}
 			n := names[uint32(oid)]
 			n.tableName = tableName{schema, table}
-			n.columns = append(n.columns, Column{Name: r[1], Type: uint32(typ)})
+			if r[1] != "" {
+				n.columns = append(n.columns, Column{Name: r[1], Type: uint32(typ)})
+			}
 			names[uint32(oid)] = n
 		}
 	}

@@ -130,7 +130,9 @@ func TestPrivilege_TheRoleOfThePrintedSQLSendsExistingRowsAndMakesALostSlotAnew(
 	ep.Wait(t, 1)
 	r.Insert("order.created", `2`, "")
 	ep.Wait(t, 2)
-	r.eventually(func() bool { return r.number(`SELECT count(*) FROM "Relay $relay$ State".horizon WHERE settled_at IS NOT NULL`) > 0 }, "a horizon")
+	r.eventually(func() bool {
+		return r.number(`SELECT count(*) FROM "Relay $relay$ State".horizon WHERE settled_at IS NOT NULL`) > 0
+	}, "a horizon")
 	r.loseSlot()
 	r.Insert("order.created", `3`, "")
 	r.eventually(func() bool { return strings.Contains(r.Log(), "slot was made anew") }, "the log says so")
