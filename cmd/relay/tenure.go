@@ -21,7 +21,6 @@ import (
 const (
 	saveEvery   = time.Second
 	saveTimeout = 5 * time.Second
-	deadSilence = time.Minute // of the server, after which the stream is not ready
 )
 
 // tenure is the time in which this process holds the lock, and so is the only one that delivers. It ends with the process,
@@ -352,26 +351,4 @@ func (t *tenure) reload(cfg *mapping.Config) ([]string, error) {
 		t.relay.log.Warn("positions not tidied up, the next start does it", "err", err)
 	}
 	return changes, nil
-}
-
-func (t *tenure) ready() (bool, string) {
-	s := t.stream.Status()
-	switch {
-	case t.suspended.Load():
-		return false, "not delivering: the lock by which this relay alone delivers is lost, because its database connection is"
-	case s.State == cdc.StateWaiting:
-		return true, "standing by: the slot is in use by another process"
-	case s.State == cdc.StateStreaming && t.lookout.problem() != "":
-		return false, t.lookout.problem()
-	case s.State == cdc.StateStreaming && time.Since(s.LastByte) < deadSilence:
-		return true, "streaming"
-	case s.State == cdc.StateStreaming:
-		return false, fmt.Sprintf("the server has been silent since %s", s.LastByte.Format(time.RFC3339))
-	case cdc.SlotLost(s.Err) && t.unmade.why != "":
-		return false, t.unmade.why
-	case s.Err != nil:
-		return false, s.Err.Error()
-	default:
-		return false, string(s.State)
-	}
 }
