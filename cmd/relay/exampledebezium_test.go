@@ -51,6 +51,9 @@ func TestADebeziumOutboxMovesToRelayWithoutAGap(t *testing.T) {
 	r.debezium()
 	setup := relayOut(t, "setup", "-c", r.Config)
 	require.Zero(t, setup.status, setup.err)
+	handover := readDoc(t, "examples/debezium/handover.sql")
+	_, err = r.Conn.Exec(t.Context(), handover)
+	require.ErrorContains(t, err, "cannot advance", "the connector has confirmed nothing since, so it may not have sent all before")
 	r.Exec(order + `('00000000-0000-0000-0000-000000000002', 'order', '42', 'OrderPaid', '{"n": 2}', NULL)`) // in both slots
 	r.debezium()                                                                                             // the last of it
 	r.Exec(`BEGIN; ` + order + `('00000000-0000-0000-0000-000000000003', 'order', '42', 'OrderPacked', '{"n": 3}', NULL);
@@ -59,7 +62,7 @@ func TestADebeziumOutboxMovesToRelayWithoutAGap(t *testing.T) {
 	r.Exec(order + `('00000000-0000-0000-0000-000000000004', 'order', '42', 'OrderSent', '{"n": 4}',
 		E'#Mon Jan 05 10:00:00 UTC 2026\ntraceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\ntracestate=a=1\n'),
 		('00000000-0000-0000-0000-000000000005', 'customer', '42', 'CustomerGone', NULL, NULL)`)
-	rows, err := r.Conn.Query(t.Context(), readDoc(t, "examples/debezium/handover.sql"))
+	rows, err := r.Conn.Query(t.Context(), handover)
 	require.NoError(t, err)
 	moved, err := pgx.CollectRows(rows, pgx.RowTo[any])
 	require.NoError(t, err)
