@@ -30,8 +30,8 @@ const (
 	Gone                  // 410
 )
 
-// lateBy is longer than the time a relay of a campaign gives an attempt.
-const lateBy = 3 * time.Second
+// lateBy is longer than the time a relay of a campaign gives an attempt, by more than a busy machine may be late itself.
+const lateBy = 5 * time.Second
 
 // clock numbers receipts and answers of all endpoints in the order in which they happened.
 var clock atomic.Int64
