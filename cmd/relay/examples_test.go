@@ -57,10 +57,6 @@ func TestTheNodeAppsPackagesAreLockedAndOfNoParticularRegistry(t *testing.T) {
 	}
 }
 
-var indented = regexp.MustCompile(`(?m)^    (.+)$`)
-
-// The commands run as they stand, but for the ports, of which others may have taken the usual ones, and npm's, which was run
-// before. Those that want what is not here are left out.
 func TestTheExamplesReadmeWorks(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"bash", "psql", "timeout"} {
@@ -72,20 +68,9 @@ func TestTheExamplesReadmeWorks(t *testing.T) {
 	require.NoError(t, err)
 	port := freePort(t)
 	config := configFile(t, strings.Replace(readDoc(t, defaultConfig), "127.0.0.1:4000", "127.0.0.1:"+port, 1)+"\nadmin: {listen: \"\"}\n")
-	lines, orders := []string{"set -e"}, 0
-	for _, found := range indented.FindAllStringSubmatch(readDoc(t, "examples/README.md"), -1) {
-		line := strings.NewReplacer("postgres://localhost/shop", url, "relay listen", "relay listen --port "+port, "npm ci && ", "").Replace(found[1])
-		if strings.Contains(line, "app.py") {
-			line = strings.Replace(line, "python3", psycopg(t), 1)
-		}
-		if _, err := os.Stat(examples + "/node/node_modules"); line[0] == ' ' || strings.Contains(line, "node") && err != nil {
-			continue
-		}
-		lines = append(lines, line)
-		orders += strings.Count(line, "order.sql") + strings.Count(line, "alice")
-	}
+	script, orders := readmeScript(t, url, port)
 	require.GreaterOrEqual(t, orders, 2)
-	cmd := exec.CommandContext(t.Context(), "bash", "-c", strings.Join(lines, "\n"))
+	cmd := exec.CommandContext(t.Context(), "bash", "-ec", script)
 	cmd.SysProcAttr, cmd.WaitDelay = &syscall.SysProcAttr{Setpgid: true}, time.Second
 	cmd.Dir, cmd.Env = repository, append(os.Environ(), "PATH="+relayInPath(t, config)+":"+os.Getenv("PATH"))
 	var out syncBuffer
@@ -100,6 +85,27 @@ func TestTheExamplesReadmeWorks(t *testing.T) {
 	})
 	arrived := func() bool { return strings.Count(out.String(), `"type":"order.created"`) == orders }
 	require.Eventually(t, arrived, 60*time.Second, 50*time.Millisecond, "an order of each application")
+}
+
+var indented = regexp.MustCompile(`(?m)^    (.+)$`)
+
+// readmeScript is the commands as they stand, and how many orders they place. Others may have taken the usual port, and npm ci
+// was run before; the applications whose runtime is not here are left out.
+func readmeScript(t *testing.T, url, port string) (script string, orders int) {
+	t.Helper()
+	python := psycopg(t)
+	_, packages := os.Stat(examples + "/node/node_modules")
+	replace := strings.NewReplacer("postgres://localhost/shop", url, "relay listen", "relay listen --port "+port,
+		"npm ci && ", "", "python3 examples", python+" examples")
+	for _, found := range indented.FindAllStringSubmatch(readDoc(t, "examples/README.md"), -1) {
+		line := found[1]
+		if strings.HasPrefix(line, "python3 ") && python == "" || strings.Contains(line, "node ") && packages != nil {
+			continue
+		}
+		script += replace.Replace(line) + "\n"
+		orders += strings.Count(line, "order.sql") + strings.Count(line, "alice")
+	}
+	return script, orders
 }
 
 // relayInPath returns a folder in which relay is the program, with this configuration.
