@@ -35,7 +35,7 @@ var (
 
 // docs are the texts whose YAML, links and paths are checked.
 var docs = []string{
-	"README.md", "ARCHITECTURE.md", "docs/performance.md", "docs/configuration.md", "docs/concepts.md", "docs/failover.md", troubleshootingDoc, webhooksDoc, "examples/README.md", "examples/receivers/README.md",
+	"README.md", "ARCHITECTURE.md", "docs/performance.md", "docs/configuration.md", "docs/concepts.md", "docs/failover.md", operationsDoc, troubleshootingDoc, webhooksDoc, "examples/README.md", "examples/receivers/README.md",
 	"examples/debezium/README.md", compose + "/README.md", kubernetes + "/README.md", "examples/systemd/README.md", "examples/prometheus/README.md",
 }
 
