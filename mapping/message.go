@@ -67,7 +67,7 @@ func (ev *Event) setMessage(m map[string]json.RawMessage) string {
 		text, ok := plainText(m[part.name])
 		switch {
 		case !ok && (part.given == nil || !isAbsent(m[part.name])):
-			return "has a " + part.name + " that is not a string"
+			return "has no string for its " + part.name
 		case ok && part.given != nil:
 			*part.given = true
 		}

@@ -199,8 +199,8 @@ func TestRouter_TakesLogicalMessages(t *testing.T) {
 		`{"id":"1","payload":1}`:           "has no type",
 		`{"id":"1","type":"t"}`:            "has no payload",
 		`{"ID":"1"}`:                       `has an unknown key "ID"`,
-		`{"id":{},"type":"t","payload":1}`: "has a id that is not a string",
-		`{"id":"1","type":"t","payload":1,"key":[]}`:     "has a key that is not a string",
+		`{"id":{},"type":"t","payload":1}`: "has no string for its id",
+		`{"id":"1","type":"t","payload":1,"key":[]}`:     "has no string for its key",
 		`{"id":"1","type":"t","payload":1,"kye":"typo"}`: `has an unknown key "kye"`,
 	} {
 		ev := message(text)

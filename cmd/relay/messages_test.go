@@ -74,7 +74,7 @@ func TestMessages_MalformedOnesAreDeadLettersAndTheOthersFlow(t *testing.T) {
 		`{"type": "t"}`:                          "has no id",
 		message("a.b", "1"):                      "holds a dot",
 		`{"id": "x", "tpye": "t", "payload": 1}`: "has an unknown key",
-		`{"id": ["x"], "type": "t", "payload": 1}`:               "has a id that is not a string",
+		`{"id": ["x"], "type": "t", "payload": 1}`:               "has no string for its id",
 		`{"id": "x", "type": "t", "payload": 1, "headers": "h"}`: "the headers are not a JSON object",
 	}
 	for text := range bad {
