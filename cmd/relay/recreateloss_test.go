@@ -85,7 +85,7 @@ func TestRecreate_OfASlotThatTheServerDroppedSendsWhatIsStillThereAndCountsTheRe
 			n, err := strconv.Atoi(missing[1])
 			require.NoError(t, err)
 			require.GreaterOrEqual(t, n, 7-bodies()["3"]) // at most those, and what was counted late when the horizon was taken
-			require.Less(t, n, 7+100)
+			require.Less(t, n, 7+250)
 		})
 	}
 }
