@@ -200,6 +200,7 @@ func (v value) admin(a *Admin) {
 // listen stores host:port; an empty one turns the admin interface off.
 func (v value) listen(to *string) {
 	const expected = "host:port, as in 127.0.0.1:9187"
+	v.about.standard(*to)
 	s, ok := v.str(expected)
 	if !ok {
 		return

@@ -22,6 +22,9 @@ func Reference() string {
 				fmt.Fprintf(&b, "\n%s\n", m.Text)
 			}
 			if root.Properties[section].Properties != nil { // the keys below say the rest
+				if m.Example != "" {
+					fmt.Fprintf(&b, "\nExample: `%s: %s`\n", m.Path, m.Example)
+				}
 				continue
 			}
 		}
@@ -83,7 +86,7 @@ func (s *Schema) reference(b *strings.Builder, m Meaning, required bool) {
 		b.WriteString("A mapping of " + s.value + ".\n")
 		return
 	}
-	fmt.Fprintf(b, "- Value: %s\n", s.words())
+	fmt.Fprintf(b, "- Type: %s\n- Value: %s\n", s.kind, s.words())
 	if required {
 		b.WriteString("- Required\n")
 	} else {

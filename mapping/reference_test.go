@@ -22,6 +22,7 @@ func TestReference_IsThePageInDocs(t *testing.T) {
 
 func TestReference_HasEveryKeyOfTheLoaderAndNoOther(t *testing.T) {
 	t.Parallel()
+	require.NotContains(t, mapping.Reference(), "- Type: \n")
 	var paths []string
 	for _, m := range mapping.Meanings() {
 		paths = append(paths, m.Path)

@@ -31,6 +31,7 @@ type Schema struct {
 	AnyOf       []*Schema          `json:"anyOf,omitempty"`
 
 	item  bool   // of a list: what the loader starts from is no default
+	kind  string // its type, as people call it
 	value string // what may stand there, in words
 	limit string // its bounds in words, where value does not have them
 }
@@ -221,7 +222,7 @@ func (s *Schema) orNull() {
 
 // explain gives each key its meaning.
 func (s *Schema) explain(path string, meanings map[string]Meaning) {
-	s.value = s.Description
+	s.kind, s.value = s.kindWord(), s.Description
 	if m := meanings[path]; m.Text != "" {
 		s.Description = m.Text + " Value: " + s.Description
 		if s.limit != "" {
@@ -237,6 +238,31 @@ func (s *Schema) explain(path string, meanings map[string]Meaning) {
 	if s.Items != nil {
 		s.Items.explain(path+"[]", meanings)
 	}
+}
+
+// kinds are the types of JSON Schema as people call them.
+var kinds = map[string]string{
+	"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "array": "list", "object": "mapping",
+}
+
+// kindWord is the type, before finish takes it apart.
+func (s *Schema) kindWord() string {
+	switch {
+	case s.Pattern == durationPattern:
+		return "duration"
+	case s.Pattern == sizePattern:
+		return "size"
+	case s.Enum != nil:
+		return "one of these words"
+	case s.AnyOf != nil:
+		return "a word or a list"
+	}
+	for _, name := range s.Type {
+		if kind := kinds[name]; kind != "" { // null has none
+			return kind
+		}
+	}
+	return ""
 }
 
 func meaningsByPath() map[string]Meaning {
