@@ -3,6 +3,7 @@ package cdc
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -55,7 +56,12 @@ const standbySQL = `SELECT (SELECT coalesce(to_jsonb(s)->>'failover', '') FROM p
 
 // failover says what a fail-over would do to the slot, as far as it shows on the primary. It is advice: who has no standby
 // needs none of it.
-func (in *inspection) failover(ctx context.Context, name string) error {
+func (in *inspection) failover(ctx context.Context, url, name string) error {
+	if cfg, err := configure(url, false); err == nil && cfg.ValidateConnect == nil && slices.ContainsFunc(cfg.Fallbacks, func(f *pgconn.FallbackConfig) bool {
+		return f.Host != cfg.Host || f.Port != cfg.Port
+	}) {
+		in.warn("fail-over", "source.url names several servers, and not which of them it means: relay may find a standby, and wait there", "add target_session_attrs=read-write")
+	}
 	rows, err := query(ctx, in.conn, fmt.Sprintf(standbySQL, quoteLiteral(name)))
 	if err != nil || len(rows) != 1 {
 		return err

@@ -91,6 +91,10 @@ func TestInspect_SaysWhatAFailOverWouldDo(t *testing.T) {
 	}
 	s := fresh(t)
 	require.Contains(t, about(s.src), "ok: no standby is connected")
+	s.src.URL = strings.Replace(s.src.URL, "127.0.0.1", "127.0.0.1:1,127.0.0.1", 1)
+	require.Contains(t, about(s.src), "warning: source.url names several servers")
+	s.src.URL += "&target_session_attrs=read-write"
+	require.Contains(t, about(s.src), "ok: no standby is connected")
 
 	c := failoverCluster(t)
 	s = setup(t, c.URL("postgres"))
@@ -153,6 +157,9 @@ func TestStream_SaysThatTheServerIsAStandbyAndThatAnotherClusterAnswers(t *testi
 	run := s.stream(func(cfg *cdc.StreamConfig, _ *recorder) { cfg.URL = standby.URL("postgres") })
 	eventually(t, "an error", func() bool { return run.Status().Err != nil })
 	require.Contains(t, faultOf(t, run.Status().Err, cdc.FaultStandby).Remedy, "target_session_attrs=read-write")
+	src := s.src
+	src.URL = standby.URL("postgres")
+	require.Contains(t, problems(cdc.Inspect(t.Context(), src), cdc.LevelError), "the server is a standby")
 
 	there := setup(t, other.URL("postgres"))
 	run = s.stream(func(cfg *cdc.StreamConfig, _ *recorder) {
@@ -166,7 +173,7 @@ func TestStream_SaysThatTheServerIsAStandbyAndThatAnotherClusterAnswers(t *testi
 		err := run.Status().Err
 		return err != nil && strings.Contains(err.Error(), "this is another database cluster")
 	})
-	faultOf(t, run.Status().Err, cdc.FaultDiverged)
+	requireFault(t, run.Status().Err, cdc.FaultDiverged)
 	require.Zero(t, run.count())
 }
 

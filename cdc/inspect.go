@@ -63,7 +63,10 @@ func (in *inspection) fault(subject string, err error) {
 }
 
 func (in *inspection) database(ctx context.Context, src *Source) error {
-	var err error
+	err := onStandby(ctx, in.conn)
+	if err != nil {
+		return err
+	}
 	if in.server, err = readServer(ctx, in.conn); err != nil {
 		return err
 	}
@@ -83,7 +86,7 @@ func (in *inspection) database(ctx context.Context, src *Source) error {
 	}
 	in.slot(src.Slot, slot)
 	if slot != nil {
-		if err := in.failover(ctx, src.Slot); err != nil {
+		if err := in.failover(ctx, src.URL, src.Slot); err != nil {
 			return err
 		}
 	}

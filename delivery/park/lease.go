@@ -69,11 +69,13 @@ func (l *Lease) Arm() error {
 func (l *Lease) Lost() <-chan struct{} { return l.lost }
 
 // Valid reports whether an attempt may begin. Once it was false it stays so: whoever delivers on looks at another lease.
-func (l *Lease) Valid() bool {
+func (l *Lease) Valid() bool { return l.validAt(time.Now()) }
+
+func (l *Lease) validAt(now time.Time) bool {
 	if l.over.Load() {
 		return false
 	}
-	now, until := time.Now(), time.Duration(l.until.Load())
+	until := time.Duration(l.until.Load())
 	// The monotonic clock, which nobody sets, and the other one, which goes on while a machine sleeps.
 	if now.Sub(l.began) < until && now.Round(0).Sub(l.began.Round(0)) < until {
 		return true
@@ -85,7 +87,8 @@ func (l *Lease) Valid() bool {
 // Fresh reports whether an attempt should begin: the lease is valid, and the server has answered a moment ago. Without the
 // database no position is saved, and what is delivered meanwhile would be delivered again by whoever takes over.
 func (l *Lease) Fresh() bool {
-	return l.Valid() && time.Since(l.began) < time.Duration(l.until.Load())-leaseTerm+freshTerm
+	now := time.Now()
+	return l.validAt(now) && now.Sub(l.began) < time.Duration(l.until.Load())-leaseTerm+freshTerm
 }
 
 // Release gives the lock up. Nothing that was armed by the lease may still be at work.
