@@ -65,3 +65,36 @@ func TestRetention_LeavesRowsAloneThatNoSlotHasSent(t *testing.T) {
 		})
 	}
 }
+
+// What is settled is known of the horizons, in the database, and not of positions: without these everything is only sent again.
+func TestRetention_OfAPartitionedTableOutlivesLostPositions(t *testing.T) {
+	t.Parallel()
+	ep := deliverytest.New(t, nil)
+	r := prepareRelay(t, "  only: {url: \""+ep.URL+"\", format: raw}\n")
+	r.amend("hold: 1s", "hold: 1s, tables: [{name: public.outbox, retention: 10ms}]")
+	for _, sql := range []string{
+		`CREATE TABLE outbox (id uuid DEFAULT gen_random_uuid(), type text, key text, payload jsonb, headers jsonb, created_at timestamptz DEFAULT now()) PARTITION BY LIST (type)`,
+		`CREATE TABLE outbox_a PARTITION OF outbox FOR VALUES IN ('a')`, `CREATE TABLE outbox_b PARTITION OF outbox FOR VALUES IN ('b')`,
+	} {
+		r.exec(r.Conn, sql)
+	}
+	insert := func(from, to int) {
+		r.exec(r.Conn, `INSERT INTO outbox (type, payload) SELECT (ARRAY['a', 'b'])[1 + n % 2], to_jsonb(n) FROM generate_series($1::int, $2::int) n`, from, to)
+	}
+	r.Start()
+	insert(1, 1000)
+	ep.Wait(t, 1000)
+	r.eventually(func() bool { return r.number(rowsLeft) == 0 }, "rows of both partitions go")
+
+	insert(1001, 1500)
+	r.kill()
+	r.exec(r.Conn, `DELETE FROM relay.position`)
+	insert(1501, 2000)
+	r.Start()
+	r.eventually(func() bool { return r.number(rowsLeft) == 0 }, "what was sent goes")
+	sent := map[string]bool{}
+	for _, receipt := range ep.Receipts() {
+		sent[string(receipt.Body)] = true
+	}
+	require.Len(t, sent, 2000, "nothing went that was not sent")
+}
