@@ -63,3 +63,17 @@ func TestLog_IsOneObjectALineAsJSON(t *testing.T) {
 	require.Equal(t, "billing", entry["endpoint"])
 	require.Equal(t, "INFO", entry["level"])
 }
+
+func TestReload_FollowsTheLogLevelAndRefusesAnotherFormat(t *testing.T) {
+	t.Parallel()
+	r := startRelay(t, "  a: {url: \"http://127.0.0.1:1/\"}\n")
+	text := readFile(t, r.Config)
+	r.Write("relay.yaml", []byte(strings.Replace(text, "level: debug", "level: info, format: json", 1)))
+	r.eventually(func() bool { return strings.Contains(r.Log(), "log.format cannot change while relay runs") }, "the format is refused")
+	r.Write("relay.yaml", []byte(strings.Replace(text, "level: debug", "level: warn", 1)))
+	r.eventually(func() bool {
+		return strings.Contains(r.Log(), `msg="configuration reloaded" change="log.level DEBUG to WARN"`)
+	}, "the level follows, and the last line at the old one says so")
+	r.Stop()
+	require.NotContains(t, r.Log(), "msg=stopped")
+}

@@ -175,8 +175,9 @@ func (r *sidecar) reloadLocked() error {
 		return err
 	}
 	if old.Log.Level != cfg.Log.Level {
-		r.level.Set(cfg.Log.Level)
-		changes = append(changes, "log.level")
+		r.level.Set(min(old.Log.Level, cfg.Log.Level)) // the change itself is said at both
+		defer r.level.Set(cfg.Log.Level)
+		changes = append(changes, fmt.Sprintf("log.level %s to %s", old.Log.Level, cfg.Log.Level))
 	}
 	r.cfg.Store(cfg)
 	if len(changes) == 0 {
