@@ -21,7 +21,7 @@ type conn struct {
 	reused   bool      // it has carried a request before
 	since    time.Time // when it became idle
 	left     int64     // how much may still be read
-	byte     [1]byte   // what look reads into
+	one      [1]byte   // what is looked into
 	exchange exchange  // under way
 }
 
@@ -52,7 +52,7 @@ func (c *conn) prepare(deadline time.Time) error {
 	if err := c.SetDeadline(deadline); err != nil {
 		return err
 	}
-	n, err := c.look(c.byte[:])
+	n, err := c.look(c.one[:])
 	switch {
 	case n > 0:
 		return errUnsolicited
