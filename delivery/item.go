@@ -75,6 +75,7 @@ func (it *item) live() bool { return it.ticket != nil }
 type openList struct {
 	head, tail *item
 	n          int
+	bytes      int64
 }
 
 func (o *openList) push(it *item) {
@@ -86,6 +87,7 @@ func (o *openList) push(it *item) {
 	}
 	o.tail = it
 	o.n++
+	o.bytes += it.ticket.bytes
 }
 
 func (o *openList) remove(it *item) {
@@ -101,4 +103,5 @@ func (o *openList) remove(it *item) {
 	}
 	it.prev, it.next = nil, nil
 	o.n--
+	o.bytes -= it.ticket.bytes
 }

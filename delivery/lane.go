@@ -17,13 +17,6 @@ import (
 // keys cost no memory.
 const maxBlocked = 1000
 
-// A lane is sated with this many deliveries in memory, if the keys it could turn to are plenty too, and hungry again with
-// a quarter less. It is some tenths of a second of work for the fastest endpoints.
-const (
-	satedQueue = 4096
-	satedKeys  = 4 // times concurrency
-)
-
 // Sender makes one attempt. It is safe for concurrent use, returns by the endpoint's timeout and reports every failure as
 // an Outcome.
 type Sender interface {
@@ -168,7 +161,7 @@ func (l *lane) accept(ev *mapping.Event, t *ticket, failure string, now time.Tim
 		it.dead, it.err = true, failure
 	}
 	l.enqueue(it)
-	if !l.sated && l.open.n >= satedQueue {
+	if !l.sated && l.plenty(4) {
 		l.appetite()
 	}
 	l.kick(now)
@@ -193,19 +186,6 @@ func (l *lane) mayComeAgain(place mapping.Place) {
 		l.drained = make(map[mapping.Place]struct{})
 	}
 	l.drained[place] = struct{}{}
-}
-
-// appetite tells the window whether the lane has all the work it can use.
-func (l *lane) appetite() {
-	keys := satedKeys * l.ep.Concurrency
-	sated := l.open.n >= satedQueue && l.ready.n >= keys
-	if l.sated {
-		sated = l.open.n >= satedQueue*3/4 && l.ready.n >= keys/2
-	}
-	if sated != l.sated && !l.stopping {
-		l.sated = sated
-		l.env.window.setSated(sated)
-	}
 }
 
 // enqueue puts an item where its key's deliveries are.

@@ -526,6 +526,61 @@ func TestLane_GathersWhatItParksWhileNobodyWaitsForIt(t *testing.T) {
 	})
 }
 
+// TestLane_SaysWhenItHasAllTheWorkItCanUse is about the reader's rest: it ends before the window is full, and is over in time.
+func TestLane_SaysWhenItHasAllTheWorkItCanUse(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*mapping.Endpoint)
+		keys   int
+		size   int
+		want   int // events after which the reader rests; 0: it does not
+	}{
+		"many keys":           {keys: 26, want: satedQueue},
+		"few keys":            {keys: 3},
+		"much concurrency":    {change: func(e *mapping.Endpoint) { e.Concurrency = 24 }, keys: 26},
+		"strict order":        {change: func(e *mapping.Endpoint) { e.Order = mapping.OrderStrict }, keys: 3, want: satedQueue},
+		"large events":        {keys: 26, size: 64 << 10, want: satedBytes / (64 << 10)},
+		"all goes to a table": {change: func(e *mapping.Endpoint) { e.Paused = true }, keys: 3, want: satedQueue},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ep, sender := testEndpoint(), newSender(always(delivered, time.Second))
+				if c.change != nil {
+					c.change(ep)
+				}
+				d, err := NewDispatcher(Config{
+					Parker: &memoryParker{slow: time.Second}, Window: mapping.Window{Events: 20000, Bytes: 1 << 30}, Hold: time.Hour,
+					Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+					NewSender: func(*mapping.Endpoint) (Sender, error) { return sender, nil },
+				}, []*mapping.Endpoint{ep}, nil)
+				require.NoError(t, err)
+				time.Sleep(5 * time.Second) // it looks at its table
+				acct, rest := &account{}, 0
+				for i := range 6000 {
+					ev := &mapping.Event{
+						ID: fmt.Sprintf("%c%d", 'a'+i%c.keys, i), Type: "t", Key: string(rune('a' + i%c.keys)), Keyed: true,
+						Payload: make([]byte, c.size), CommitTime: time.Now(), Place: mapping.Place{Commit: 1, Ordinal: uint32(i + 1)},
+					}
+					d.Dispatch(ev, []mapping.Target{{Endpoint: ep}}, c.size, acct)
+					if d.Room() != nil {
+						rest = i + 1
+						break
+					}
+				}
+				require.InDelta(t, c.want, rest, 0.02*float64(c.want)+1)
+				if room := d.Room(); room != nil {
+					<-room
+					require.LessOrEqual(t, d.Window(), int64(c.want*3/4+1))
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				_ = d.Stop(ctx)
+			})
+		})
+	}
+}
+
 func requireKeyOrder(t require.TestingT, got []string) {
 	last := map[byte]string{}
 	for _, id := range got {
