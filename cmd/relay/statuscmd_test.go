@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -149,4 +150,21 @@ func TestStatus_WatchWritesALineASecondIntoAPipe(t *testing.T) {
 		_ = piped.Process.Kill()
 		require.Fail(t, "status --watch outlives its reader")
 	}
+}
+
+func TestStatus_IsOneScreenHoweverManyEndpointsThereAre(t *testing.T) {
+	t.Parallel()
+	r := statusReport{Running: true}
+	for i := range 100 {
+		r.Endpoints = append(r.Endpoints, endpointStatus{Name: fmt.Sprintf("e%d", i), State: "live"})
+	}
+	r.Endpoints[77].State = "down"
+	r.judge()
+	all := r.screen(80, time.Now())
+	screen := fitHeight(all, 24)
+	require.Len(t, screen, 23, "and a line for the prompt")
+	require.Contains(t, screen[0].text, "needs you")
+	require.Contains(t, fmt.Sprint(screen), "e77")
+	require.Equal(t, fmt.Sprintf("(%d lines more: relay status | less)", len(all)-22), screen[22].text)
+	require.Len(t, fitHeight(all, 0), len(all), "into a pipe goes everything")
 }

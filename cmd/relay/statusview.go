@@ -77,11 +77,8 @@ func (v *statusView) show(r *statusReport, now time.Time) error {
 	}
 	screen := r.screen(v.c.width(), now)
 	var b strings.Builder
+	screen = fitHeight(screen, v.c.height())
 	if v.live {
-		if h := v.c.height(); h > 2 && len(screen) >= h {
-			more := len(screen) - h + 2
-			screen = append(screen[:h-2], paintedLine{fmt.Sprintf("(%d lines more)", more), faint})
-		}
 		if v.drawn > 0 {
 			fmt.Fprintf(&b, "\x1b[%dA", v.drawn)
 		}
@@ -99,6 +96,16 @@ func (v *statusView) show(r *statusReport, now time.Time) error {
 	}
 	_, err := io.WriteString(v.c.out, b.String())
 	return err
+}
+
+// fitHeight cuts what a terminal of that height would scroll away; 0 is no terminal. What is cut off is well, or not as bad as
+// what is above.
+func fitHeight(screen []paintedLine, height int) []paintedLine {
+	if height < 3 || len(screen) < height {
+		return screen
+	}
+	more := paintedLine{fmt.Sprintf("(%d lines more: relay status | less)", len(screen)-height+2), faint}
+	return append(screen[:height-2:height-2], more)
 }
 
 // line is the report in one line.
