@@ -318,13 +318,14 @@ func TestTransport_KeepsNoConnectionOnceTheClientIsClosed(t *testing.T) {
 func TestTransport_FinishesAnAttemptAfterTheClientIsClosed(t *testing.T) {
 	t.Parallel()
 	everyWay(t, func(t *testing.T, w way) {
-		begun, goOn := make(chan struct{}), make(chan struct{})
+		begun, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		ep, _ := w.raw(t, func(c *deliverytest.Caller) {
 			c.Request()
 			close(begun)
 			<-goOn
 			c.Say(okAnswer)
-			c.Hang()
+			c.Request()
+			close(ended)
 		})
 		c := w.client(t, ep)
 		result := make(chan Outcome, 1)
@@ -333,6 +334,11 @@ func TestTransport_FinishesAnAttemptAfterTheClientIsClosed(t *testing.T) {
 		c.Close()
 		close(goOn)
 		require.Equal(t, fine, labelOf(<-result))
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			require.Fail(t, "the connection is kept, and nobody will ever close it")
+		}
 	})
 }
 
@@ -411,11 +417,10 @@ func TestTransport_FollowsWhatTheLastHandshakeSays(t *testing.T) {
 		got := is.e.Receipts()
 		require.Equal(t, is.proto, got[len(got)-1].Proto)
 		require.Equal(t, fmt.Sprintf("msg_%d", i), got[len(got)-1].ID())
+		require.Equal(t, is.proto == "HTTP/2.0", c.transport.(*negotiated).http2.Load(), "HTTP/1.1 is for our own connections")
 		is.e.WaitIdle(t)
 		is.e.DropConnections()
 	}
-	_, isNegotiated := c.transport.(*negotiated)
-	require.True(t, isNegotiated)
 }
 
 // forward carries bytes between the caller and the endpoint until one of them ends.

@@ -145,19 +145,23 @@ func idle(p *Pool) int {
 func TestPool_ClosesConnectionsThatAreIdleForTooLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p, s := piped(t, answering(answer))
+		p, s := piped(t, func(conn net.Conn) {
+			time.Sleep(time.Second) // so that all four are under way
+			answering(answer)(conn)
+		})
 		var senders sync.WaitGroup
 		for range 4 {
 			senders.Go(func() { _, _ = send(t, p) })
 		}
 		senders.Wait()
+		require.Equal(t, 4, idle(p))
 		for range 3 { // one of them stays in use: the one used last is taken first
 			time.Sleep(50 * time.Second)
 			_, err := send(t, p)
 			require.NoError(t, err)
 		}
 		require.Equal(t, 1, idle(p))
-		require.LessOrEqual(t, s.dialled.Load(), int32(4))
+		require.EqualValues(t, 4, s.dialled.Load())
 		time.Sleep(time.Minute + time.Minute/sweeps)
 		require.Zero(t, idle(p))
 		p.mu.Lock()
