@@ -32,7 +32,7 @@ func advise(cfg *mapping.Config) []finding {
 				"relay secret new prints one: put it under secrets and give it to the receiver")
 		}
 		if ep.Never() {
-			warn("where is false whatever the event: nothing is ever sent", "correct where; paused: true turns an endpoint off")
+			warn("where is false whatever the event of these types: nothing is ever sent", "correct where; paused: true turns an endpoint off")
 		}
 		if 2*ep.Timeout > ep.Breaker.Window {
 			warn(fmt.Sprintf("breaker.window %s is shorter than two timeouts of %s: when attempts time out, few of them are counted together", ep.Breaker.Window, ep.Timeout),
