@@ -58,6 +58,7 @@ type lane struct {
 	sated    bool
 	workers  int // goroutines in work
 	starting int // of them, those that have not looked for an attempt yet
+	scopes   []scope
 	inFlight int
 	ramp     int // attempts allowed at once while the endpoint recovers; grows with each success to its concurrency
 	state    BreakerState

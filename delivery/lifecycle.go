@@ -75,6 +75,7 @@ func (l *lane) stop() {
 		l.sated = false
 	}
 	l.stopping = true
+	l.vacate()
 	if l.timer != nil {
 		l.timer.Stop()
 	}

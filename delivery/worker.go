@@ -21,20 +21,52 @@ type flight struct {
 // work makes attempts until there is none to make, then ends: an endpoint that is quiet has no goroutines. It takes the
 // next ready key whichever that is, so a slow answer occupies one worker and no key but its own.
 func (l *lane) work() {
-	// A context of its own: attempts come and go at theirs, without a lock that all workers of all lanes share.
-	ctx, cancel := context.WithCancel(l.env.send)
-	defer cancel()
 	var f flight
 	l.mu.Lock()
 	l.starting--
+	s := l.enter()
 	for l.takeOff(&f) {
 		l.mu.Unlock()
-		out := l.attempt(ctx, &f)
+		out := l.attempt(s.ctx, &f)
 		l.mu.Lock()
 		l.land(&f, out)
 	}
 	l.workers--
+	l.exit(s)
 	l.mu.Unlock()
+}
+
+// scope is the context of a worker: attempts come and go at one of their own, without a lock that all workers of all lanes
+// share. It outlives the worker, because at a low rate each event has a new one.
+type scope struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func (l *lane) enter() scope {
+	if n := len(l.scopes); n > 0 {
+		s := l.scopes[n-1]
+		l.scopes = l.scopes[:n-1]
+		return s
+	}
+	ctx, cancel := context.WithCancel(l.env.send)
+	return scope{ctx, cancel}
+}
+
+func (l *lane) exit(s scope) {
+	if l.stopping {
+		s.cancel()
+		return
+	}
+	l.scopes = append(l.scopes, s)
+}
+
+// vacate ends the scopes that nobody uses; the others end with their workers.
+func (l *lane) vacate() {
+	for _, s := range l.scopes {
+		s.cancel()
+	}
+	l.scopes = nil
 }
 
 // takeOff picks the next attempt, if one may be made now.
