@@ -15,13 +15,13 @@ func TestRetention_LeavesRowsAloneThatNoSlotHasSent(t *testing.T) {
 	for name, remake := range map[string]func(*running){
 		"relay setup": func(r *running) {
 			r.kill() // before the horizon that is known is settled
-			r.exec(r.Conn, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()`)
+			r.loseSlot()
 			r.Insert("missed", `1`, "")
 			r.Start()
 		},
 		"the SQL of setup --print": func(r *running) {
 			r.kill()
-			r.exec(r.Conn, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()`)
+			r.loseSlot()
 			r.Insert("missed", `1`, "")
 			r.runPrinted()
 			r.run()
