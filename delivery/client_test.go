@@ -343,6 +343,8 @@ func TestClient_RefusesWhatCannotBeAHeader(t *testing.T) {
 	r := request("msg_1")
 	r.Body.Headers = [][2]string{{"ce-subject", "a\r\nX-Evil: 1"}}
 	require.Equal(t, Invalid, c.Send(t.Context(), r).Verdict)
+	r.Body.Headers = [][2]string{{"Content-Length", "5"}}
+	require.Equal(t, Invalid, c.Send(t.Context(), r).Verdict, "a row has attributes, and no other headers")
 	require.Empty(t, e.Receipts())
 
 	r = request("msg_1")

@@ -160,7 +160,7 @@ func TestTransport_KeepsAConnectionForEachConcurrentAttemptAndNoMore(t *testing.
 func TestTransport_WaitsForAConnectionNoLongerThanTheTimeout(t *testing.T) {
 	t.Parallel()
 	everyWay(t, func(t *testing.T, w way) {
-		ep, e := w.scripted(t, deliverytest.Answers(deliverytest.Answer{Hang: true}))
+		ep, _ := w.scripted(t, deliverytest.Answers(deliverytest.Answer{Hang: true}))
 		ep.Concurrency, ep.Timeout = 1, soon
 		c := w.client(t, ep)
 		var workers sync.WaitGroup
@@ -173,7 +173,6 @@ func TestTransport_WaitsForAConnectionNoLongerThanTheTimeout(t *testing.T) {
 			})
 		}
 		workers.Wait()
-		require.LessOrEqual(t, e.Most(), 1)
 	})
 }
 

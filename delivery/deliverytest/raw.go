@@ -47,7 +47,10 @@ func NewRawTLS(t testing.TB, serve func(*Caller)) *Raw {
 	lender := httptest.NewUnstartedServer(nil)
 	lender.StartTLS()
 	defer lender.Close()
-	r := newRaw(t, &tls.Config{Certificates: lender.TLS.Certificates, MinVersion: tls.VersionTLS12}, serve)
+	r := newRaw(t, &tls.Config{
+		Certificates: lender.TLS.Certificates, MinVersion: tls.VersionTLS12,
+		DynamicRecordSizingDisabled: true, // what is said at once comes in one record
+	}, serve)
 	r.roots = x509.NewCertPool()
 	r.roots.AddCert(lender.Certificate())
 	return r

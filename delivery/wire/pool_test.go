@@ -155,8 +155,8 @@ func TestPool_ClosesConnectionsThatAreIdleForTooLong(t *testing.T) {
 		}
 		senders.Wait()
 		require.Equal(t, 4, idle(p))
-		for range 3 { // one of them stays in use: the one used last is taken first
-			time.Sleep(50 * time.Second)
+		for range 4 { // one of them stays in use: the one used last is taken first
+			time.Sleep(25 * time.Second)
 			_, err := send(t, p)
 			require.NoError(t, err)
 		}
