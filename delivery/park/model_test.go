@@ -328,7 +328,7 @@ func (m *model) drain(r *rapid.T) {
 	for _, p := range m.rows {
 		require.Equal(r, delivery.Dead, p.State, "event %s is left", p.Event.ID)
 	}
-	counts, err := m.s.Counts(m.t.Context())
+	counts, err := m.s.count(m.t.Context())
 	require.NoError(r, err)
 	require.Equal(r, Count{Dead: int64(len(m.rows))}, counts["a"])
 }

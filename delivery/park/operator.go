@@ -162,31 +162,3 @@ func (s *Store) endpointNames(ctx context.Context, f Filter) ([]string, error) {
 func (s *Store) query(ctx context.Context, text string, args ...any) (pgx.Rows, error) {
 	return s.pool.Query(ctx, s.sql(text), args...)
 }
-
-// Count is how many deliveries of an endpoint are in the tables.
-type Count struct{ Waiting, Dead int64 }
-
-// Counts counts per endpoint, in indexes: about a fifth of a second for a million rows.
-func (s *Store) Counts(ctx context.Context) (map[string]Count, error) {
-	found, err := s.query(ctx, `
-SELECT endpoint, count(*), 0 FROM {{schema}}.delivery WHERE state = 'waiting' AND NOT blocked AND due IS NULL GROUP BY endpoint
-UNION ALL
-SELECT endpoint, count(*), 0 FROM {{schema}}.delivery WHERE state = 'waiting' AND (blocked OR due IS NOT NULL) GROUP BY endpoint
-UNION ALL
-SELECT endpoint, 0, count(*) FROM {{schema}}.delivery WHERE state = 'dead' GROUP BY endpoint`)
-	if err != nil {
-		return nil, fmt.Errorf("count parked deliveries: %w", err)
-	}
-	counts := map[string]Count{}
-	var endpoint string
-	var waiting, dead int64
-	_, err = pgx.ForEachRow(found, []any{&endpoint, &waiting, &dead}, func() error {
-		c := counts[endpoint]
-		counts[endpoint] = Count{c.Waiting + waiting, c.Dead + dead}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("count parked deliveries: %w", err)
-	}
-	return counts, nil
-}

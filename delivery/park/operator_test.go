@@ -147,3 +147,19 @@ func TestEndpoints_AreRemembered(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, known["a"])
 }
+
+func TestCounts_TakeNoMoreThanTheirShareOfTheTime(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	_, err := s.Counts(t.Context())
+	require.NoError(t, err)
+	park(t, s, item(1, "a"))
+	s.counter.until = time.Now().Add(time.Hour) // as if it had taken minutes
+	counts, err := s.Counts(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, counts, "what was counted last")
+	s.counter.until = time.Time{}
+	counts, err = s.Counts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, map[string]Count{"a": {Waiting: 1}}, counts)
+}

@@ -41,6 +41,8 @@ type Store struct {
 
 	mu      sync.Mutex
 	cursors map[string]*cursor // by endpoint
+
+	counter counter
 }
 
 // New returns the store in a schema, over a pool made from PoolConfig. It does not connect. A nil logger logs nothing.
