@@ -56,6 +56,7 @@ func (n *session) run(ctx context.Context) error {
 		}
 	}
 	closeConn(n.conn)
+	n.progress(n.received, n.serverEnd, n.heard) // what came since the last status says how far the next server may differ
 	return err
 }
 
