@@ -158,7 +158,7 @@ func (r *running) Write(name string, data []byte) {
 
 func (r *running) eventually(cond func() bool, what string) {
 	r.t.Helper()
-	require.Eventually(r.t, cond, 30*time.Second, 20*time.Millisecond, what)
+	require.Eventually(r.t, cond, time.Minute, 20*time.Millisecond, what)
 }
 
 // syncBuffer is a buffer that several goroutines use.

@@ -16,7 +16,7 @@ import (
 )
 
 // waitLimit is how long Wait waits before it fails the test.
-const waitLimit = 30 * time.Second
+const waitLimit = time.Minute
 
 // Receipt is one request as the endpoint got it.
 type Receipt struct {
