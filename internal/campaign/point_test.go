@@ -34,7 +34,7 @@ func TestRelay_LosesNothingWhenKilledBetweenTwoSteps(t *testing.T) {
 				}
 				for n := 0; !s.Relay.Ended(); n++ {
 					require.Less(t, time.Since(began), 90*time.Second, "relay comes by the point\n"+tail(s.Relay.Log()))
-					if count > 2 && point == "parked" || point == "saved" || point == "drained" {
+					if count > 1 && point == "parked" || point == "saved" || point == "drained" {
 						s.Bulk(100*(i+1)+n, 5, 0) // a batch more, until there were enough
 						if point == "drained" {
 							require.NoError(t, down.Set([]Mood{Failing, Healthy}[n%2]))
