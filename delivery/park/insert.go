@@ -25,9 +25,23 @@ FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::
   AS i(id, nth, endpoint, queue, state, blocked, attempts, due, status, error, since,
   lsn, ordinal, event_id, type, key, table_name, kind, readable, payload, headers, commit_time, detail)`
 
+// A call of few rows comes from a lane that has time: it is written in pieces, each shorter than the slice of a core that a
+// server process gets. On a machine that is busy, who waits for the core waits for a piece, not for all of them; a healthy
+// endpoint's events do at every step from commit to receipt.
+const (
+	fewRows = 500
+	piece   = 32
+)
+
 func (s *Store) insert(ctx context.Context, tx pgx.Tx, rows []newRow) error {
-	if _, err := tx.Exec(ctx, s.sql(insertSQL), columnar(rows)...); err != nil {
-		return fmt.Errorf("insert: %w", err)
+	size := len(rows)
+	if size <= fewRows {
+		size = piece
+	}
+	for part := range slices.Chunk(rows, size) {
+		if _, err := tx.Exec(ctx, s.sql(insertSQL), columnar(part)...); err != nil {
+			return fmt.Errorf("insert: %w", err)
+		}
 	}
 	return nil
 }
