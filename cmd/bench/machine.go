@@ -73,4 +73,4 @@ func (m *machine) String() string {
 }
 
 // quietLoad is the load, of each processor, up to which a machine counts as quiet: a build that has just ended leaves some.
-const quietLoad = 0.5
+const quietLoad = 0.75
