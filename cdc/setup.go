@@ -99,7 +99,7 @@ func (s *setup) publication(ctx context.Context) error {
 		if pub.has(table) || pub.all || pub.members[schema+"."+bare] {
 			continue
 		}
-		did := "added table " + table + " to publication " + name + " (rows written before are not sent)"
+		did := "added table " + table + " to publication " + name + " (rows written before are not sent; a relay that runs without it in its file passes over its rows until it is restarted)"
 		if err := s.exec(ctx, did, "ALTER PUBLICATION "+quoteIdent(name)+" ADD TABLE "+quoteTable(table)); err != nil {
 			return err
 		}
