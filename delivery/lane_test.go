@@ -526,6 +526,44 @@ func TestLane_GathersWhatItParksWhileNobodyWaitsForIt(t *testing.T) {
 	})
 }
 
+// heldUp is a Parker that writes nothing for one endpoint, whose rows an operator's command has locked.
+type heldUp struct{ *memoryParker }
+
+func (h heldUp) Park(ctx context.Context, items []Parked) ([]int64, error) {
+	if items[0].Endpoint == "locked" {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return h.memoryParker.Park(ctx, items)
+}
+
+func TestLane_ThatCannotWriteKeepsNoOtherFromWriting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sender := newSender(always(delivered, 0))
+		locked, other := testEndpoint(), testEndpoint()
+		locked.Name, locked.Paused, other.Paused, other.Index = "locked", true, true, 1
+		d, err := NewDispatcher(Config{
+			Parker: heldUp{&memoryParker{}}, Window: mapping.Window{Events: 1000, Bytes: 1 << 20}, Hold: 5 * time.Second,
+			Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+			NewSender: func(*mapping.Endpoint) (Sender, error) { return sender, nil },
+		}, []*mapping.Endpoint{locked, other}, nil)
+		require.NoError(t, err)
+		send := func(ep *mapping.Endpoint, n uint32, acct *account) {
+			ev := &mapping.Event{ID: fmt.Sprint(n), Type: "t", Payload: []byte(`{}`), CommitTime: time.Now(), Place: mapping.Place{Commit: 1, Ordinal: n}}
+			d.Dispatch(ev, []mapping.Target{{Endpoint: ep}}, 2, acct)
+		}
+		stuck, free := &account{}, &account{}
+		send(locked, 1, stuck)
+		time.Sleep(time.Second)
+		send(other, 2, free)
+		time.Sleep(3 * time.Second)
+		require.Zero(t, free.left(), "the slot is held no longer than source.hold")
+		require.Equal(t, 1, stuck.left())
+		d.Abandon()
+	})
+}
+
 // TestLane_SaysWhenItHasAllTheWorkItCanUse is about the reader's rest: it ends before the window is full, and is over in time.
 func TestLane_SaysWhenItHasAllTheWorkItCanUse(t *testing.T) {
 	t.Parallel()

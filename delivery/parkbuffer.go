@@ -82,13 +82,21 @@ func (l *lane) linger() time.Duration { return min(parkLinger, l.env.hold/8) }
 
 // takeTurn waits, unlocked, until no other lane writes what it gathered. Endpoints that are down together would else have
 // the database work for all of them at the same moment, and with many of them in many small transactions; while one waits
-// for its turn, its buffer grows.
+// for its turn, its buffer grows. It waits no longer than the slot may bear: what holds the other up, perhaps an operator's command
+// for that endpoint, is not to hold this one.
 func (l *lane) takeTurn() (done func()) {
 	if !l.gathers() {
 		return func() {}
 	}
 	l.mu.Unlock()
-	l.env.turn <- struct{}{} // whoever has it gives it back when its write ends, as all do when writing is given up
-	l.mu.Lock()
-	return func() { <-l.env.turn }
+	defer l.mu.Lock()
+	limit := time.NewTimer(l.env.hold / 4)
+	defer limit.Stop()
+	select {
+	case l.env.turn <- struct{}{}:
+		return func() { <-l.env.turn }
+	case <-limit.C:
+	case <-l.env.write.Done():
+	}
+	return func() {}
 }
