@@ -526,6 +526,53 @@ func TestLane_GathersWhatItParksWhileNobodyWaitsForIt(t *testing.T) {
 	})
 }
 
+func TestLane_GathersWhatItParksWhileTheEndpointHangsToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hanging := Outcome{Verdict: Failed, Reason: ReasonTimeout, Err: "timeout"}
+		s := newSender(func(string, int) (Outcome, time.Duration) { return hanging, time.Hour }) // no breaker opens meanwhile
+		b := startLane(t, testEndpoint(), &memoryParker{}, s, EndpointState{})
+		const before = drainAhead + 100 // more than it takes back into memory
+		for i := range before {
+			b.send(fmt.Sprintf("%c%03d", 'a'+i%7, i))
+		}
+		time.Sleep(6 * time.Second) // longer than hold
+		parks := b.parker.parks
+		for i := range 500 {
+			b.send(fmt.Sprintf("%c%03d", 'a'+i%7, before+i))
+			time.Sleep(2 * time.Millisecond)
+		}
+		time.Sleep(parkLinger)
+		require.Equal(t, before+500, b.parker.count(Waiting))
+		require.LessOrEqual(t, b.parker.parks-parks, 11, "one transaction in a tenth of a second")
+		require.Zero(t, b.acct.left(), "parked is settled")
+		b.Abandon()
+	})
+}
+
+// A key that waits for the row of its dead letter is not kept waiting for company.
+func TestLane_WritesAtOnceWhatAKeyWaitsFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSender(func(id string, _ int) (Outcome, time.Duration) {
+			if strings.HasSuffix(id, "0") {
+				return rejected, 0
+			}
+			return delivered, 0
+		})
+		ep := testEndpoint()
+		ep.Retry.Rejected = 1
+		b := startLane(t, ep, &memoryParker{}, s, EndpointState{})
+		began := time.Now()
+		b.send("a0", "a1")
+		synctest.Wait()
+		require.Equal(t, []string{"a1"}, s.received())
+		require.Zero(t, time.Since(began))
+		require.Equal(t, 1, b.parker.count(Dead))
+		b.stop(t)
+	})
+}
+
 // heldUp is a Parker that writes nothing for one endpoint, whose rows an operator's command has locked.
 type heldUp struct{ *memoryParker }
 

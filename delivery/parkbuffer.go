@@ -10,7 +10,7 @@ const (
 )
 
 // parkBuffer holds what is to become rows, in order. A transaction costs the database many times what a row does, and its
-// cores are the application's: while an endpoint is sent nothing, nobody waits for the single row, and rows are gathered.
+// cores are the application's: rows are gathered, unless a key cannot go on before one of them is there.
 type parkBuffer struct {
 	items []*item
 	bytes int       // of all that was put in since it was empty
@@ -48,6 +48,9 @@ func (b *parkBuffer) take() []*item {
 	return batch
 }
 
+// hasten has everything written now.
+func (b *parkBuffer) hasten() { b.due = time.Time{} }
+
 // putBack undoes take.
 func (b *parkBuffer) putBack(batch []*item) {
 	for _, it := range batch {
@@ -73,19 +76,21 @@ func (l *lane) wantsPark(now time.Time) bool {
 // not rest on account of a buffer.
 func (l *lane) gathers() bool {
 	b, w := &l.table.parks, l.env.window
-	return !l.stopping && (l.paused != "" || l.state == BreakerOpen) &&
-		len(b.items) < min(parkBatch, int(w.maxEvents/16)) && b.bytes < min(parkBytes, int(w.maxBytes/16))
+	return !l.stopping && len(b.items) < min(parkBatch, int(w.maxEvents/16)) && b.bytes < min(parkBytes, int(w.maxBytes/16))
 }
 
 // linger is how long what is parked now may wait for company.
 func (l *lane) linger() time.Duration { return min(parkLinger, l.env.hold/8) }
 
-// takeTurn waits, unlocked, until no other lane writes what it gathered. Endpoints that are down together would else have
+// down reports whether the endpoint is sent nothing, or no more than a probe.
+func (l *lane) down() bool { return l.paused != "" || l.state != BreakerClosed }
+
+// takeTurn waits, unlocked, until no other lane that is down writes what it gathered. Endpoints that are down together would else have
 // the database work for all of them at the same moment, and with many of them in many small transactions; while one waits
 // for its turn, its buffer grows. It waits no longer than the slot may bear: what holds the other up, perhaps an operator's command
 // for that endpoint, is not to hold this one.
 func (l *lane) takeTurn() (done func()) {
-	if !l.gathers() {
+	if !l.gathers() || !l.down() {
 		return func() {}
 	}
 	l.mu.Unlock()

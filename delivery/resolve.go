@@ -120,6 +120,9 @@ func (l *lane) record(it *item, keep bool) {
 		if it.write == unwritten {
 			l.park(it)
 		}
+		if q := it.queue; q != nil && q.stage == held {
+			l.table.parks.hasten()
+		}
 	case it.id != 0:
 		l.table.change(it, keep)
 	default: // its row was there before this process took it on, and will be drained
@@ -269,6 +272,7 @@ func (l *lane) tick(now time.Time) (age time.Duration, diverted bool) {
 	for it := l.open.head; it != nil && now.Sub(it.since) >= l.env.hold && !l.table.diverted; it = it.next {
 		if it.write == unwritten {
 			l.overstayed(it.queue)
+			l.table.parks.hasten()
 		}
 	}
 	l.kick(now)
