@@ -8,15 +8,16 @@ import (
 )
 
 // releaseSQL lets the next blocked rows of a queue through, unless one of it waits for a time, or there is enough to read
-// yet. They get new turns, in order, and the queues take turns. How many are readable is told by the numbers of the first
-// and the last: it is asked after every delivery, and counting them costs many times what delivering does. Where an older row
-// came back the numbers are out of order, and the answer is wrong; but not when none is left, which is what matters.
+// yet. They get new turns, in order, and the queues take turns. They are numbered on from the last that was readable: how many
+// are is told by the numbers of the first and the last, for it is asked after every delivery, and counting them costs many times
+// what delivering does. Where an older row came back the numbers are out of order, and the answer is wrong; but not when none
+// is left, which is what matters.
 const releaseSQL = `
-UPDATE {{schema}}.delivery d SET blocked = false, turn = n.turn
+UPDATE {{schema}}.delivery d SET blocked = false, turn = n.turn, nth = n.nth
 FROM (
-  SELECT o.id, nextval('{{schema}}.turn') AS turn
+  SELECT o.id, o.nth, nextval('{{schema}}.turn') AS turn
   FROM (
-    SELECT b.id
+    SELECT b.id, coalesce(last.nth, 0) + b.rank AS nth
     FROM unnest($1::text[], $2::text[]) AS k(endpoint, queue)
     LEFT JOIN LATERAL (
       SELECT r.nth, r.due FROM {{schema}}.delivery r

@@ -1,0 +1,39 @@
+package park
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// However the rows of a queue came in, and whatever was let through of it before, only about so many are readable as are meant
+// to be: that bounds what has to be held back when the first of them fails.
+func TestRelease_KeepsWhatIsReadableBounded(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1, 7, 300} {
+		t.Run(fmt.Sprint(size, " a call"), func(t *testing.T) {
+			t.Parallel()
+			s := setup(t)
+			s.reach = 16
+			const rows = 300
+			for from := 1; from <= rows; from += size {
+				park(t, s, items(from, min(rows, from+size-1), "k")...)
+			}
+			var order []string
+			for len(order) < rows {
+				names, found := next(t, s, nil, 3)
+				require.NotEmpty(t, names, "after %d", len(order))
+				order = append(order, names...)
+				settle(t, s, idsOf(found))
+				var readable int
+				require.NoError(t, s.pool.QueryRow(t.Context(),
+					s.sql(`SELECT count(*) FROM {{schema}}.delivery WHERE NOT blocked`)).Scan(&readable))
+				require.LessOrEqual(t, readable, 3*s.reach/2, "after %d", len(order))
+			}
+			for i, name := range order {
+				require.Equal(t, fmt.Sprint("event-", i+1), name)
+			}
+		})
+	}
+}
