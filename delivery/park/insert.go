@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -25,20 +26,25 @@ FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::
   AS i(id, nth, endpoint, queue, state, blocked, attempts, due, status, error, since,
   lsn, ordinal, event_id, type, key, table_name, kind, readable, payload, headers, commit_time, detail)`
 
-// A call of few rows comes from a lane that has time: it is written in pieces, each shorter than the slice of a core that a
+// A call of few rows comes from a lane that has time: it is done in pieces, each shorter than the slice of a core that a
 // server process gets. On a machine that is busy, who waits for the core waits for a piece, not for all of them; a healthy
-// endpoint's events do at every step from commit to receipt.
+// endpoint's events do at every step from commit to receipt. A statement costs what some six rows do: where more comes in than
+// a lane gathers, it is the pace that counts.
 const (
-	fewRows = 500
-	piece   = 32
+	few   = 600
+	piece = 16
 )
 
-func (s *Store) insert(ctx context.Context, tx pgx.Tx, rows []newRow) error {
-	size := len(rows)
-	if size <= fewRows {
-		size = piece
+// pieces cuts what one call does.
+func pieces[T any](all []T) iter.Seq[[]T] {
+	if len(all) > few {
+		return slices.Chunk(all, len(all))
 	}
-	for part := range slices.Chunk(rows, size) {
+	return slices.Chunk(all, piece)
+}
+
+func (s *Store) insert(ctx context.Context, tx pgx.Tx, rows []newRow) error {
+	for part := range pieces(rows) {
 		if _, err := tx.Exec(ctx, s.sql(insertSQL), columnar(part)...); err != nil {
 			return fmt.Errorf("insert: %w", err)
 		}

@@ -31,7 +31,7 @@ func (r *newRow) place() mapping.Place { return r.Event.Place }
 // queueID names a queue.
 type queueID struct{ endpoint, queue string }
 
-// queueState is what the table says of a queue before a Park.
+// queueState is what the table says of a queue before a Park, as far as lookSQL asks.
 type queueState struct {
 	first, last           int64 // nth of the first and last readable row
 	firstPlace, lastPlace *mapping.Place
@@ -178,15 +178,38 @@ func (s *Store) places(ctx context.Context, tx pgx.Tx, query string, seen map[se
 	return last, nil
 }
 
-// queuesOf returns the queues in which some of the rows will wait.
-func queuesOf(rows []newRow) []queueID {
-	queues := make([]queueID, 0, len(rows))
+// demand is what the rows of a call ask of one queue.
+type demand struct {
+	queueID
+	first mapping.Place // the lowest of their places
+	n     int64
+	timed bool // one of them waits for a time
+}
+
+// demandsOf returns the queues in which some of the rows will wait.
+func demandsOf(rows []newRow) []demand {
+	at := make(map[queueID]int, len(rows))
+	var demands []demand
 	for i := range rows {
-		if rows[i].queue != nil && rows[i].State != delivery.Dead {
-			queues = append(queues, queueID{rows[i].Endpoint, *rows[i].queue})
+		r := &rows[i]
+		if r.queue == nil || r.State == delivery.Dead {
+			continue
 		}
+		id := queueID{r.Endpoint, *r.queue}
+		n, known := at[id]
+		if !known {
+			n = len(demands)
+			at[id] = n
+			demands = append(demands, demand{queueID: id, first: r.place()})
+		}
+		d := &demands[n]
+		if r.place().Before(d.first) {
+			d.first = r.place()
+		}
+		d.n++
+		d.timed = d.timed || !r.Due.IsZero()
 	}
-	return unique(queues)
+	return demands
 }
 
 // endpointsOf returns the endpoints' names in the order in which every call locks them.
@@ -201,61 +224,89 @@ func endpointsOf(items []delivery.Parked) []string {
 	return slices.Compact(names)
 }
 
+// lookSQL asks of each queue no more than arrange has to know, because that is half of what it costs to park: where something
+// holds back what is at $3 and behind, nothing else; and which row is the first only if, counting all $5 that come, there
+// might be more than may be readable, or one of them waits for a time.
 const lookSQL = `
 SELECT k.endpoint, k.queue, f.nth, (f.lsn - '0/0'::pg_lsn)::bigint, f.ordinal, l.nth, (l.lsn - '0/0'::pg_lsn)::bigint, l.ordinal, (s.lsn - '0/0'::pg_lsn)::bigint, s.ordinal
-FROM unnest($1::text[], $2::text[]) AS k(endpoint, queue)
-LEFT JOIN LATERAL (
-  SELECT d.nth, d.lsn, d.ordinal FROM {{schema}}.delivery d
-  WHERE d.endpoint = k.endpoint AND d.queue = k.queue AND d.state = 'waiting' AND NOT d.blocked AND d.queue IS NOT NULL
-  ORDER BY d.lsn, d.ordinal, d.id LIMIT 1) f ON true
-LEFT JOIN LATERAL (
-  SELECT d.nth, d.lsn, d.ordinal FROM {{schema}}.delivery d
-  WHERE d.endpoint = k.endpoint AND d.queue = k.queue AND d.state = 'waiting' AND NOT d.blocked AND d.queue IS NOT NULL
-    AND f.nth IS NOT NULL
-  ORDER BY d.lsn DESC, d.ordinal DESC, d.id DESC LIMIT 1) l ON true
+FROM unnest($1::text[], $2::text[], $3::text[]::pg_lsn[], $4::bigint[], $5::bigint[], $6::boolean[]) AS k(endpoint, queue, lsn, ordinal, n, timed)
 LEFT JOIN LATERAL (
   SELECT d.lsn, d.ordinal FROM {{schema}}.delivery d
   WHERE d.endpoint = k.endpoint AND d.queue = k.queue AND d.state = 'waiting' AND (d.blocked OR d.due IS NOT NULL)
+    AND EXISTS (SELECT FROM {{schema}}.delivery x
+      WHERE x.endpoint = ANY ($1) AND x.state = 'waiting' AND (x.blocked OR x.due IS NOT NULL))
   ORDER BY d.lsn, d.ordinal, d.id LIMIT 1) s ON true
-WHERE f.nth IS NOT NULL OR s.lsn IS NOT NULL`
+LEFT JOIN LATERAL (
+  SELECT d.nth, d.lsn, d.ordinal FROM {{schema}}.delivery d
+  WHERE d.endpoint = k.endpoint AND d.queue = k.queue AND d.state = 'waiting' AND NOT d.blocked AND d.queue IS NOT NULL
+    AND (s.lsn IS NULL OR (k.lsn, k.ordinal) < (s.lsn, s.ordinal))
+  ORDER BY d.lsn DESC, d.ordinal DESC, d.id DESC LIMIT 1) l ON true
+LEFT JOIN LATERAL (
+  SELECT d.nth, d.lsn, d.ordinal FROM {{schema}}.delivery d
+  WHERE d.endpoint = k.endpoint AND d.queue = k.queue AND d.state = 'waiting' AND NOT d.blocked AND d.queue IS NOT NULL
+    AND (k.timed OR l.nth + k.n > $7)
+  ORDER BY d.lsn, d.ordinal, d.id LIMIT 1) f ON true
+WHERE l.nth IS NOT NULL OR s.lsn IS NOT NULL`
 
 // look numbers the rows and returns the state of the queues that are not empty.
 func (s *Store) look(ctx context.Context, tx pgx.Tx, rows []newRow) (map[queueID]*queueState, error) {
+	found, err := tx.Query(ctx, s.sql(`SELECT nextval('{{schema}}.turn') FROM generate_series(1, $1::int)`), len(rows))
+	if err != nil {
+		return nil, fmt.Errorf("number the rows: %w", err)
+	}
+	var id int64
+	n := 0
+	if _, err := pgx.ForEachRow(found, []any{&id}, func() error {
+		rows[n].id = id
+		n++
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("number the rows: %w", err)
+	}
 	states := map[queueID]*queueState{}
-	endpoints, names := split(queuesOf(rows))
-	batch := &pgx.Batch{}
-	batch.Queue(s.sql(`SELECT nextval('{{schema}}.turn') FROM generate_series(1, $1::int)`), len(rows)).Query(func(found pgx.Rows) error {
-		for i := 0; found.Next(); i++ {
-			if err := found.Scan(&rows[i].id); err != nil {
-				return err
-			}
+	for part := range pieces(demandsOf(rows)) {
+		if err := s.lookAt(ctx, tx, part, states); err != nil {
+			return nil, fmt.Errorf("look at the queues: %w", err)
 		}
-		return found.Err()
-	})
-	batch.Queue(s.sql(lookSQL), endpoints, names).Query(func(found pgx.Rows) error {
-		for found.Next() {
-			var id queueID
-			var first, firstLSN, firstOrdinal, last, lastLSN, lastOrdinal, stuckLSN, stuckOrdinal *int64
-			if err := found.Scan(&id.endpoint, &id.queue, &first, &firstLSN, &firstOrdinal,
-				&last, &lastLSN, &lastOrdinal, &stuckLSN, &stuckOrdinal); err != nil {
-				return err
-			}
-			state := &queueState{
-				firstPlace: placeOf(firstLSN, firstOrdinal),
-				lastPlace:  placeOf(lastLSN, lastOrdinal),
-				stuck:      placeOf(stuckLSN, stuckOrdinal),
-			}
-			if first != nil {
-				state.first, state.last = *first, *last
-			}
-			states[id] = state
-		}
-		return found.Err()
-	})
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, fmt.Errorf("look at the queues: %w", err)
 	}
 	return states, nil
+}
+
+// lookAt adds the states of the queues that are not empty.
+func (s *Store) lookAt(ctx context.Context, tx pgx.Tx, demands []demand, states map[queueID]*queueState) error {
+	n := len(demands)
+	endpoints, queues, lsns := make([]string, n), make([]string, n), make([]string, n)
+	ordinals, counts, timed := make([]int64, n), make([]int64, n), make([]bool, n)
+	for i, d := range demands {
+		endpoints[i], queues[i], lsns[i], ordinals[i] = d.endpoint, d.queue, d.first.Commit.String(), int64(d.first.Ordinal)
+		counts[i], timed[i] = d.n, d.timed
+	}
+	found, err := tx.Query(ctx, s.sql(lookSQL), endpoints, queues, lsns, ordinals, counts, timed, s.reach)
+	if err != nil {
+		return err
+	}
+	var id queueID
+	var first, firstLSN, firstOrdinal, last, lastLSN, lastOrdinal, stuckLSN, stuckOrdinal *int64
+	_, err = pgx.ForEachRow(found, []any{
+		&id.endpoint, &id.queue, &first, &firstLSN, &firstOrdinal,
+		&last, &lastLSN, &lastOrdinal, &stuckLSN, &stuckOrdinal,
+	}, func() error {
+		state := &queueState{
+			first:      1, // the least it can be
+			firstPlace: placeOf(firstLSN, firstOrdinal),
+			lastPlace:  placeOf(lastLSN, lastOrdinal),
+			stuck:      placeOf(stuckLSN, stuckOrdinal),
+		}
+		if first != nil {
+			state.first = *first
+		}
+		if last != nil {
+			state.last = *last
+		}
+		states[id] = state
+		return nil
+	})
+	return err
 }
 
 func placeOf(lsn, ordinal *int64) *mapping.Place {
