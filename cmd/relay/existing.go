@@ -59,11 +59,25 @@ func (e *existing) begin(ctx context.Context, point cdc.LSN) (err error) {
 			return err
 		}
 	}
-	if err := e.store.ForgetHorizons(ctx); err != nil {
+	if err := e.forget(ctx); err != nil {
 		return err
 	}
 	e.begun, err = e.store.BeginExisting(ctx, e.cfg.Source.Slot, before)
 	return err
+}
+
+// forget has retention know that a slot is about to be made. A condition keeps rows out, which nothing sends: they, and with
+// them those that are queued, as nothing tells these apart once they were sent, are left alone. Where all are queued, or
+// all since the last settled horizon, it is enough not to take for settled what is older than the slot.
+func (e *existing) forget(ctx context.Context) error {
+	if e.lost || e.cfg.Source.Existing == mapping.ExistingSend {
+		return e.store.ForgetHorizons(ctx)
+	}
+	system, err := cdc.Identify(ctx, e.cfg.Source.URL)
+	if err != nil {
+		return err
+	}
+	return e.store.OpenGap(ctx, system)
 }
 
 func (e *existing) close() {
@@ -140,5 +154,8 @@ func setUpWithExisting(ctx context.Context, cfg *mapping.Config) ([]string, erro
 		done = append(done, fmt.Sprintf("queued %s of %s that were there before the slot (source.existing)",
 			count(e.total, "delivery", "deliveries"), count(e.rows, "row", "rows")))
 	}
-	return done, e.store.EndExisting(ctx, cfg.Source.Slot)
+	if err := e.store.EndExisting(ctx, cfg.Source.Slot); err != nil {
+		return done, err
+	}
+	return done, e.store.CloseGap(ctx) // there is a slot, whoever made it
 }

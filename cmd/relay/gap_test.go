@@ -66,6 +66,66 @@ func TestRetention_LeavesRowsAloneThatNoSlotHasSent(t *testing.T) {
 	}
 }
 
+// A condition queues some of the rows; the others are as unsent as with skip.
+func TestRetention_LeavesRowsAloneThatAConditionKeepsOut(t *testing.T) {
+	t.Parallel()
+	ep := deliverytest.New(t, nil)
+	r := prepareRelay(t, "  only: {url: \""+ep.URL+"\"}\n")
+	r.amend("hold: 1s", "hold: 1s, existing: \"type = 'wanted'\", tables: [{name: public.outbox, retention: 10ms}]")
+	require.Zero(t, relayOut(t, "setup", "-c", r.Config).status)
+	require.Zero(t, relayOut(t, "teardown", "--yes", "-c", r.Config).status)
+	sent := func(n int) {
+		r.Insert("sent", `1`, "")
+		ep.Wait(t, n)
+		r.eventually(func() bool { return r.number(`SELECT count(*) FROM outbox WHERE type = 'sent'`) == 0 }, "what the slot sent goes")
+	}
+	r.Insert("kept out", `1`, "")
+	r.Insert("wanted", `1`, "")
+	r.Start()
+	ep.Wait(t, 1)
+	sent(2)
+	r.kill()
+	r.loseSlot()
+	r.Insert("missed", `1`, "")
+	r.Insert("wanted", `2`, "")
+	r.Start()
+	ep.Wait(t, 3)
+	sent(4)
+	time.Sleep(2 * time.Second) // sweeps
+	require.Equal(t, 1, r.number(`SELECT count(*) FROM outbox WHERE type = 'kept out'`))
+	require.Equal(t, 1, r.number(`SELECT count(*) FROM outbox WHERE type = 'missed'`))
+	require.Zero(t, r.number(`SELECT count(*) FROM relay.gap WHERE to_xid IS NULL`))
+}
+
+// Where all rows are queued, none is left that nothing has sent.
+func TestRetention_DeletesRowsThatWereSentBecauseTheyWereThere(t *testing.T) {
+	t.Parallel()
+	ep := deliverytest.New(t, nil)
+	r := prepareExisting(t, "send", "  only: {url: \""+ep.URL+"\"}\n", 3)
+	r.amend("hold: 1s", "hold: 1s, tables: [{name: public.outbox, retention: 10ms}]")
+	// The setup that made the table left out what was before its slot.
+	r.exec(r.Conn, `DELETE FROM relay.gap`)
+	r.Start()
+	ep.Wait(t, 3)
+	r.Insert("sent", `1`, "")
+	r.eventually(func() bool { return r.number(rowsLeft) == 0 }, "they go")
+}
+
+// Who makes no slot makes no gap: what the script was told to leave to relay setup is queued by that, and goes when it was sent.
+func TestSetupPrint_MakesNoGapWhereTheSlotIsLeftToRelay(t *testing.T) {
+	t.Parallel()
+	ep := deliverytest.New(t, nil)
+	r := prepareExisting(t, "send", "  only: {url: \""+ep.URL+"\"}\n", 3)
+	r.amend("hold: 1s", "hold: 1s, tables: [{name: public.outbox, retention: 10ms}]")
+	r.exec(r.Conn, `DELETE FROM relay.gap`)
+	r.runPrinted("pg_create_logical_replication_slot")
+	require.Zero(t, r.number(`SELECT count(*) FROM relay.gap`))
+	r.Start()
+	ep.Wait(t, 3)
+	r.Insert("sent", `1`, "")
+	r.eventually(func() bool { return r.number(rowsLeft) == 0 }, "they go")
+}
+
 // What is settled is known of the horizons, in the database, and not of positions: without these everything is only sent again.
 func TestRetention_OfAPartitionedTableOutlivesLostPositions(t *testing.T) {
 	t.Parallel()
