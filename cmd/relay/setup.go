@@ -129,7 +129,8 @@ func printSetup(c *console, cfg *mapping.Config) error {
 			"-- pg_create_logical_replication_slot out, and run relay setup afterwards: it makes the slot and queues what is there.\n\n" + sql
 	}
 	sql += "\n-- The relay's own tables.\n" + park.MigrationSQL(src.Schema) + park.GrantSQL(src.Schema, login.User) +
-		"\n-- What was written before a slot that is new was not sent by it: retention leaves those rows alone.\n" + after
+		"\n-- What was written before a slot that this SQL has made is not sent by it: retention leaves those rows alone. Without the slot\n" +
+		"-- this does nothing.\n" + after
 	if c.json {
 		return c.printJSON(map[string]string{"sql": sql})
 	}

@@ -48,8 +48,9 @@ func (s *Store) CloseGap(ctx context.Context) error {
 // GapSQL is OpenGap and CloseGap for a DBA's script, in two pieces for before and after the statement that makes the slot.
 func GapSQL(schema, slot string) (before, after string) {
 	literal := "'" + strings.ReplaceAll(slot, "'", "''") + "'"
-	before = "-- Whether the slot is made by this script; it is asked again at the end.\nSELECT set_config('relay.new_slot', (NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = " + literal + "))::text, false);\n"
-	after = script(schema, "DO {{tag}} BEGIN IF current_setting('relay.new_slot')::boolean THEN\n"+forgetSQL+";\n"+
+	exists := "EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = " + literal + ")"
+	before = "-- Whether the slot is made by this script: that it is not there yet, and at the end, where it is asked again, that it is.\nSELECT set_config('relay.new_slot', (NOT " + exists + ")::text, false);\n"
+	after = script(schema, "DO {{tag}} BEGIN IF current_setting('relay.new_slot')::boolean AND "+exists+" THEN\n"+forgetSQL+";\n"+
 		strings.ReplaceAll(openGapSQL, "{{system}}", "(SELECT system_identifier::text FROM pg_control_system())")+";\n"+closeGapSQL+";\nEND IF; END {{tag}};\n")
 	return before, after
 }
