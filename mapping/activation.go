@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
 	"sync"
@@ -205,7 +206,7 @@ func parsePayload(ev *Event) (any, error) {
 	if err := dec.Decode(&payload); err != nil {
 		return nil, fmt.Errorf("%w: %v", errNotJSON, err) //nolint:errorlint // one cause to branch on is enough
 	}
-	if dec.More() {
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) { // More is false before a stray bracket too
 		return nil, errNotJSON
 	}
 	return payload, nil

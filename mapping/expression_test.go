@@ -72,6 +72,17 @@ func TestWhere_FailureIsADeadLetterForThatEndpointOnly(t *testing.T) {
 	require.EqualError(t, targets[1].Err, "evaluate where: no such key: nope", "which has nothing to do with the payload")
 }
 
+func TestWhere_TakesNothingBehindThePayloadForJSON(t *testing.T) {
+	t.Parallel()
+	r, _ := setup(t, "", "  a: {url: http://h, where: payload.total == 1}")
+	for _, rest := range []string{"}", "]", ",", "}}", " {}", " x", "\x00", " \n}"} {
+		targets := r.Route(event(t, r, typed(oidText, `{"total":1}`+rest)))
+		require.Equal(t, "a!", names(targets), "%q", rest)
+		require.EqualError(t, targets[0].Err, "evaluate where: payload is not JSON", "%q", rest)
+	}
+	require.Equal(t, "a", names(r.Route(event(t, r, typed(oidText, "{\"total\":1} \t\r\n")))))
+}
+
 func TestWhere_CannotHang(t *testing.T) {
 	t.Parallel()
 	r, _ := setup(t, "", `
