@@ -81,8 +81,15 @@ func (v value) identifier(to *string) {
 	}
 }
 
+// maxSchema leaves room in the name of the channel by which commands reach a running relay (park.Store.Listen): it is relay_ and
+// the schema, and like any identifier in Postgres at most 63 bytes. A longer one LISTEN cuts off and pg_notify refuses.
+const maxSchema = 63 - len("relay_")
+
 func (v value) schema(to *string) {
-	v.identifier(to)
+	expected := "a name of up to " + strconv.Itoa(maxSchema) + " bytes"
+	if v.nonEmpty(to, expected) && (!isIdentifier(*to) || len(*to) > maxSchema) {
+		v.failFound(expected + ": with relay_ before it, it names a notification channel, and an identifier in Postgres is at most 63 bytes")
+	}
 	if strings.HasPrefix(*to, "pg_") {
 		v.fail("found a name that starts with pg_, which Postgres keeps for itself, expected another")
 	}

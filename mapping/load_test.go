@@ -75,3 +75,9 @@ func TestSample_LoadsWithEverythingUncommented(t *testing.T) {
 	require.Equal(t, want.Log, cfg.Log)
 	require.Equal(t, want.ShutdownTimeout, cfg.ShutdownTimeout)
 }
+
+func TestParse_TakesASchemaWhoseChannelIsAnIdentifierStill(t *testing.T) {
+	t.Parallel()
+	name := strings.Repeat("s", 63-len("relay_"))
+	require.Equal(t, name, parse(t, "source: {schema: "+name+"}\nendpoints: {a: {url: http://h}}").Source.Schema)
+}
