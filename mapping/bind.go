@@ -168,6 +168,8 @@ func (ev *Event) Check() string {
 		return fmt.Sprintf("the id is %d bytes long, which is more than the %d a header may take", len(ev.ID), maxID)
 	case !isPrintable(ev.ID):
 		return "the id " + quoted(ev.ID) + " holds a character that a header cannot carry: use printable ASCII"
+	case strings.IndexByte(ev.Key, 0) >= 0: // a logical message's; parked, SQL would take it for another key
+		return "the key " + quoted(ev.Key) + " holds a NUL, which text in Postgres cannot: use keys without one"
 	case ev.Type == "":
 		return "the type is empty: every event needs one"
 	case ev.Payload == nil:

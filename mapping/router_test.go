@@ -190,6 +190,11 @@ func TestRouter_TakesLogicalMessages(t *testing.T) {
 	require.False(t, ev.Keyed)
 	require.Equal(t, "null", string(ev.Payload))
 
+	ev = message(`{"id": "m2", "type": "t", "key": "a\u0000b", "payload": 1}`)
+	require.Equal(t, `the key "a\x00b" holds a NUL, which text in Postgres cannot: use keys without one`, ev.Problem)
+	require.Equal(t, "m2", ev.ID)
+	require.Equal(t, ev.Problem, ev.Check(), "found again from what is kept")
+
 	for text, problem := range map[string]string{
 		``:                                 "is not a JSON object",
 		`null`:                             "is not a JSON object",
