@@ -20,6 +20,7 @@ type model struct {
 	now time.Time
 
 	clock int                      // the last event's number
+	gaps  []int                    // numbers that were left out
 	rows  map[int]*delivery.Parked // by number; settled ones are gone
 	odd   map[int]bool             // retried by a person: their place in the order is their own
 	taken map[int64]int            // number by ID
@@ -49,6 +50,7 @@ func TestStore_KeepsTheOrderOfEveryKey(t *testing.T) {
 		r.Repeat(map[string]func(*rapid.T){
 			"park": m.park, "resend": m.resend, "next": m.next, "settle": m.settle, "give up": m.giveUp,
 			"time": m.time, "restart": func(*rapid.T) { m.restart(s) }, "retry": m.retry, "discard": m.discard,
+			"late": m.late, "": m.unstuck,
 		})
 		m.drain(r)
 	})
@@ -67,6 +69,10 @@ func (m *model) park(r *rapid.T) {
 	var numbers []int
 	for range rapid.IntRange(1, 12).Draw(r, "n") {
 		m.clock++
+		if rapid.IntRange(0, 9).Draw(r, "gap") == 0 {
+			m.gaps = append(m.gaps, m.clock)
+			m.clock++
+		}
 		key := rapid.SampledFrom(modelKeys).Draw(r, "key")
 		p := item(m.clock, key)
 		p.Ordered, p.Event.Keyed = key != "", key != ""
@@ -141,6 +147,43 @@ func (m *model) resend(r *rapid.T) {
 	require.Zero(r, ids[0])
 	p.ID = ids[1]
 	m.rows[m.clock] = &p
+}
+
+// late parks a delivery that is older than others of its key: a resend of what was delivered just before a crash, a replay.
+func (m *model) late(r *rapid.T) {
+	if len(m.gaps) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(m.gaps)-1).Draw(r, "which")
+	n, key := m.gaps[i], rapid.SampledFrom(modelKeys[1:]).Draw(r, "key")
+	for _, o := range m.taken {
+		if m.rows[o].Lane == key {
+			return // what a lane holds it does not park behind
+		}
+	}
+	m.gaps = slices.Delete(m.gaps, i, i+1)
+	p := item(n, key)
+	ids, err := m.s.Park(m.t.Context(), []delivery.Parked{p})
+	require.NoError(r, err)
+	require.NotZero(r, ids[0])
+	p.ID = ids[0]
+	m.rows[n] = &p
+	for o, row := range m.rows { // they wait for this one now
+		if o > n && row.Ordered && row.Lane == key && row.State == delivery.Waiting {
+			row.Due = time.Time{}
+		}
+	}
+}
+
+// unstuck checks that no queue waits for nothing.
+func (m *model) unstuck(r *rapid.T) {
+	var queues []string
+	err := m.s.pool.QueryRow(m.t.Context(), m.s.sql(`
+SELECT coalesce(array_agg(DISTINCT d.queue), '{}') FROM {{schema}}.delivery d WHERE d.state = 'waiting' AND d.blocked
+AND NOT EXISTS (SELECT FROM {{schema}}.delivery o
+  WHERE o.endpoint = d.endpoint AND o.queue = d.queue AND o.state = 'waiting' AND NOT o.blocked)`)).Scan(&queues)
+	require.NoError(r, err)
+	require.Empty(r, queues, "all of them blocked, for ever")
 }
 
 func (m *model) numbers() []int {

@@ -181,9 +181,8 @@ func (s *Store) places(ctx context.Context, tx pgx.Tx, query string, seen map[se
 // demand is what the rows of a call ask of one queue.
 type demand struct {
 	queueID
-	first mapping.Place // the lowest of their places
-	n     int64
-	timed bool // one of them waits for a time
+	n     int64 // rows
+	timed bool  // one of them waits for a time
 }
 
 // demandsOf returns the queues in which some of the rows will wait.
@@ -200,12 +199,9 @@ func demandsOf(rows []newRow) []demand {
 		if !known {
 			n = len(demands)
 			at[id] = n
-			demands = append(demands, demand{queueID: id, first: r.place()})
+			demands = append(demands, demand{queueID: id})
 		}
 		d := &demands[n]
-		if r.place().Before(d.first) {
-			d.first = r.place()
-		}
 		d.n++
 		d.timed = d.timed || !r.Due.IsZero()
 	}
@@ -224,12 +220,13 @@ func endpointsOf(items []delivery.Parked) []string {
 	return slices.Compact(names)
 }
 
-// lookSQL asks of each queue no more than arrange has to know, because that is half of what it costs to park: where something
-// holds back what is at $3 and behind, nothing else; and which row is the first only if, counting all $5 that come, there
-// might be more than may be readable, or one of them waits for a time.
+// lookSQL asks of each queue no more than arrange has to know, because that is a third of what it costs to park: what is stuck
+// only if anything of the endpoints is, and which row is the first only if, counting all $3 that come, there might be more than
+// may be readable, or one of them waits for a time. The last is always asked for: a dead one that waits again is stuck in its
+// place, and what is readable behind it is not held back.
 const lookSQL = `
 SELECT k.endpoint, k.queue, f.nth, (f.lsn - '0/0'::pg_lsn)::bigint, f.ordinal, l.nth, (l.lsn - '0/0'::pg_lsn)::bigint, l.ordinal, (s.lsn - '0/0'::pg_lsn)::bigint, s.ordinal
-FROM unnest($1::text[], $2::text[], $3::text[]::pg_lsn[], $4::bigint[], $5::bigint[], $6::boolean[]) AS k(endpoint, queue, lsn, ordinal, n, timed)
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[]) AS k(endpoint, queue, n, timed)
 LEFT JOIN LATERAL (
   SELECT d.lsn, d.ordinal FROM {{schema}}.delivery d
   WHERE d.endpoint = k.endpoint AND d.queue = k.queue AND d.state = 'waiting' AND (d.blocked OR d.due IS NOT NULL)
@@ -239,12 +236,11 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
   SELECT d.nth, d.lsn, d.ordinal FROM {{schema}}.delivery d
   WHERE d.endpoint = k.endpoint AND d.queue = k.queue AND d.state = 'waiting' AND NOT d.blocked AND d.queue IS NOT NULL
-    AND (s.lsn IS NULL OR (k.lsn, k.ordinal) < (s.lsn, s.ordinal))
   ORDER BY d.lsn DESC, d.ordinal DESC, d.id DESC LIMIT 1) l ON true
 LEFT JOIN LATERAL (
   SELECT d.nth, d.lsn, d.ordinal FROM {{schema}}.delivery d
   WHERE d.endpoint = k.endpoint AND d.queue = k.queue AND d.state = 'waiting' AND NOT d.blocked AND d.queue IS NOT NULL
-    AND (k.timed OR l.nth + k.n > $7)
+    AND (k.timed AND l.nth IS NOT NULL OR l.nth + k.n > $5)
   ORDER BY d.lsn, d.ordinal, d.id LIMIT 1) f ON true
 WHERE l.nth IS NOT NULL OR s.lsn IS NOT NULL`
 
@@ -275,13 +271,11 @@ func (s *Store) look(ctx context.Context, tx pgx.Tx, rows []newRow) (map[queueID
 // lookAt adds the states of the queues that are not empty.
 func (s *Store) lookAt(ctx context.Context, tx pgx.Tx, demands []demand, states map[queueID]*queueState) error {
 	n := len(demands)
-	endpoints, queues, lsns := make([]string, n), make([]string, n), make([]string, n)
-	ordinals, counts, timed := make([]int64, n), make([]int64, n), make([]bool, n)
+	endpoints, queues, counts, timed := make([]string, n), make([]string, n), make([]int64, n), make([]bool, n)
 	for i, d := range demands {
-		endpoints[i], queues[i], lsns[i], ordinals[i] = d.endpoint, d.queue, d.first.Commit.String(), int64(d.first.Ordinal)
-		counts[i], timed[i] = d.n, d.timed
+		endpoints[i], queues[i], counts[i], timed[i] = d.endpoint, d.queue, d.n, d.timed
 	}
-	found, err := tx.Query(ctx, s.sql(lookSQL), endpoints, queues, lsns, ordinals, counts, timed, s.reach)
+	found, err := tx.Query(ctx, s.sql(lookSQL), endpoints, queues, counts, timed, s.reach)
 	if err != nil {
 		return err
 	}
@@ -370,12 +364,13 @@ func arrange(rows []newRow, states map[queueID]*queueState, reach int) []span {
 }
 
 // blocks reports whether a new row has to wait for another: for one that is stuck, for any if it waits for a time itself (of
-// a queue only the first does), or because enough are readable.
+// a queue only the first does), or because enough are readable. The first of a queue never has: nothing would let it through.
 func (q *queueState) blocks(r *newRow, reach int64) bool {
 	place := r.place()
-	return q.stuck != nil && !place.Before(*q.stuck) ||
-		!r.Due.IsZero() && q.firstPlace != nil && !place.Before(*q.firstPlace) ||
-		r.nth-q.first >= reach
+	if q.stuck != nil && !place.Before(*q.stuck) {
+		return true
+	}
+	return q.firstPlace != nil && !place.Before(*q.firstPlace) && (!r.Due.IsZero() || r.nth-q.first >= reach)
 }
 
 // holdBack blocks the readable rows of the spans; of a whole queue, all but the first that waits for a time.

@@ -37,3 +37,19 @@ func TestRelease_KeepsWhatIsReadableBounded(t *testing.T) {
 		})
 	}
 }
+
+// What comes before all that is readable is readable itself, however much that is: else nothing of its queue ever were again.
+func TestPark_AnOlderOneBeforeAllThatMayBeReadable(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.reach = 4
+	park(t, s, items(2, 6, "k")...)
+	park(t, s, item(1, "k"))
+	var order []string
+	for range 6 {
+		names, found := next(t, s, nil, 1)
+		order = append(order, names...)
+		settle(t, s, idsOf(found))
+	}
+	require.Equal(t, []string{"event-1", "event-2", "event-3", "event-4", "event-5", "event-6"}, order)
+}
