@@ -43,7 +43,6 @@ type Dispatcher struct {
 	env    *environment
 	window *Window
 	lanes  atomic.Pointer[[]*lane] // by Endpoint.Index
-	next   atomic.Pointer[mapping.Place]
 
 	mu       sync.Mutex // of Reload
 	retiring map[string]*lane
@@ -119,11 +118,11 @@ func (d *Dispatcher) Dispatch(ev *mapping.Event, targets []mapping.Target, size 
 const eventOverhead = 512
 
 // Passed says that everything before place has been dispatched, or is for nobody.
-func (d *Dispatcher) Passed(place mapping.Place) { d.next.Store(&place) }
+func (d *Dispatcher) Passed(place mapping.Place) { d.env.next.Store(&place) }
 
 // Positions returns how far each endpoint is settled, by name. It is empty before the first Passed.
 func (d *Dispatcher) Positions() map[string]mapping.Position {
-	next := d.next.Load()
+	next := d.env.next.Load()
 	if next == nil {
 		return nil
 	}

@@ -90,7 +90,8 @@ type environment struct {
 	log    *slog.Logger
 	random func() float64
 
-	suspended atomic.Bool // nothing may be begun
+	suspended atomic.Bool                   // nothing may be begun
+	next      atomic.Pointer[mapping.Place] // everything before it has been dispatched; nil: nothing has
 
 	turn chan struct{} // holds the one lane that writes what it gathered
 
@@ -178,9 +179,13 @@ func (l *lane) drainedBefore(place mapping.Place) bool {
 	return twice
 }
 
-// mayComeAgain notes that a parked delivery is drained which the stream has yet to bring again.
+// mayComeAgain notes that a parked delivery is drained which the stream has yet to bring again. Nothing is kept of the others:
+// there may be millions, and the stream would never take them out again.
 func (l *lane) mayComeAgain(place mapping.Place) {
-	if place == (mapping.Place{}) || !l.reached.Before(place) || l.resume.Covers(place) {
+	if !inWAL(place) || !l.reached.Before(place) || l.resume.Covers(place) {
+		return
+	}
+	if next := l.env.next.Load(); next != nil && place.Before(*next) {
 		return
 	}
 	if l.drained == nil {
@@ -188,6 +193,11 @@ func (l *lane) mayComeAgain(place mapping.Place) {
 	}
 	l.drained[place] = struct{}{}
 }
+
+// inWAL reports whether the stream can have the place, which is where a commit record begins. What a replay parked has none, and
+// park.Existing places rows from before a slot where there is no record: below the WAL's first segment, which ends no sooner
+// than a mebibyte, or a byte before one that is aligned, as all are.
+func inWAL(place mapping.Place) bool { return place.Commit >= 1<<20 && place.Commit%2 == 0 }
 
 // enqueue puts an item where its key's deliveries are.
 func (l *lane) enqueue(it *item) {

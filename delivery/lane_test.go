@@ -75,6 +75,17 @@ func (m *memoryParker) Park(_ context.Context, items []Parked) ([]int64, error) 
 	return ids, nil
 }
 
+// put has the table hold a row from before the process started, whose first letter is its key.
+func (m *memoryParker) put(id string, place mapping.Place) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.nextID++
+	m.rows = append(m.rows, Parked{
+		ID: m.nextID, Endpoint: "e", Lane: id[:1], Ordered: true, State: Waiting,
+		Event: &mapping.Event{ID: id, Type: "t", Key: id[:1], Keyed: true, CommitTime: time.Now(), Place: place},
+	})
+}
+
 func (m *memoryParker) blocked(i int, now time.Time) bool {
 	r := m.rows[i]
 	if r.Due.After(now) {
@@ -376,13 +387,16 @@ func startLane(t require.TestingT, ep *mapping.Endpoint, parker *memoryParker, s
 	return &bench{Dispatcher: d, ep: ep, parker: parker, sender: sender, acct: &account{}}
 }
 
+// streamed is where the transaction of all events commits that a bench sends: a place as the WAL has them.
+const streamed = 0x16B3748
+
 // send dispatches events whose first letter is their key; "-" is no key.
 func (b *bench) send(ids ...string) {
 	for _, id := range ids {
 		b.places++
 		ev := &mapping.Event{
 			ID: id, Type: "t", Key: id[:1], Keyed: id[0] != '-', Payload: []byte(`{}`), CommitTime: time.Now(),
-			Place: mapping.Place{Commit: 1, Ordinal: b.places},
+			Place: mapping.Place{Commit: streamed, Ordinal: b.places},
 		}
 		b.Dispatch(ev, []mapping.Target{{Endpoint: b.ep}}, 2, b.acct)
 	}
@@ -799,11 +813,7 @@ func TestLane_DrainsOnceWhatTheStreamBringsAgainAfterACrash(t *testing.T) {
 		s := newSender(always(delivered, 0))
 		ids := []string{"a1", "b1", "a2", "a3"}
 		for i, id := range ids { // committed to the table, and then the process was killed before it saved a position
-			parker.nextID++
-			parker.rows = append(parker.rows, Parked{
-				ID: parker.nextID, Endpoint: "e", Lane: id[:1], Ordered: true, State: Waiting,
-				Event: &mapping.Event{ID: id, Type: "t", Key: id[:1], Keyed: true, CommitTime: time.Now(), Place: mapping.Place{Commit: 1, Ordinal: uint32(i + 1)}},
-			})
+			parker.put(id, mapping.Place{Commit: streamed, Ordinal: uint32(i + 1)})
 		}
 		b := startLane(t, testEndpoint(), parker, s, EndpointState{})
 		time.Sleep(time.Second)
@@ -814,6 +824,62 @@ func TestLane_DrainsOnceWhatTheStreamBringsAgainAfterACrash(t *testing.T) {
 		require.Zero(t, s.twice)
 		b.stop(t)
 	})
+}
+
+// What waits in the table may be millions of rows, and of those that the stream cannot bring none is remembered: rows that were
+// there before the slot, or before one that was made anew, while the endpoint has no live event yet.
+func TestLane_RemembersNoRowThatTheStreamCannotBring(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		parker := &memoryParker{}
+		s := newSender(always(delivered, 0))
+		for n := range uint32(100) { // places as of park.Existing
+			parker.put(fmt.Sprintf("a%03d", n), mapping.Place{Commit: 1, Ordinal: n})
+			parker.put(fmt.Sprintf("b%03d", n), mapping.Place{Commit: streamed - 1, Ordinal: n})
+		}
+		b := startLane(t, testEndpoint(), parker, s, EndpointState{})
+		time.Sleep(time.Second)
+		require.Len(t, s.received(), 200)
+		require.Empty(t, b.drained())
+		b.send("a999", "b999")
+		time.Sleep(time.Second)
+		require.Len(t, s.received(), 202)
+		require.Empty(t, b.drained())
+		b.stop(t)
+	})
+}
+
+// An endpoint that comes back has what was parked when it was taken out, and the stream is past that.
+func TestLane_OfAnEndpointThatComesBackRemembersNothingTheStreamHasPassed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		parker := &memoryParker{}
+		s := newSender(always(delivered, 0))
+		b := startLane(t, testEndpoint(), parker, s, EndpointState{})
+		b.send("a001")
+		time.Sleep(time.Second)
+		_, err := b.Reload(nil, nil)
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		for n := range uint32(100) {
+			parker.put(fmt.Sprintf("b%03d", n), mapping.Place{Commit: streamed, Ordinal: 2 + n})
+		}
+		b.Passed(mapping.Place{Commit: streamed, Ordinal: 100})
+		_, err = b.Reload([]*mapping.Endpoint{b.ep}, nil)
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		require.Len(t, s.received(), 101)
+		require.Len(t, b.drained(), 2, "of those the stream has yet to bring")
+		b.stop(t)
+	})
+}
+
+// drained returns what the lane of the endpoint remembers to have drained.
+func (b *bench) drained() map[mapping.Place]struct{} {
+	l := (*b.lanes.Load())[0]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.drained
 }
 
 func TestLane_RateLimitsAttempts(t *testing.T) {
