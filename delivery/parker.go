@@ -46,13 +46,16 @@ type Backlog struct {
 // what it was given may be settled; after an error nothing of the call may be assumed and it may be repeated.
 // Methods are safe for concurrent use; for one endpoint the lane calls them one at a time.
 type Parker interface {
-	// Park adds deliveries behind those of the same endpoint and Lane key, in the order given, and returns their IDs. One
-	// whose (endpoint, place) is parked already is left as it is and gets ID 0, so a resend after a crash changes nothing.
-	// A waiting one with a Due holds back the later ones of its key, those of the same call included.
+	// Park adds deliveries and returns their IDs. Those of one endpoint and Lane key follow each other by their event's place, in
+	// commit order, whatever the order of items and calls: one may go before what is parked already. Where the place is the
+	// same, as without one, the order parked counts. One whose (endpoint, place) is parked already is left as it is and gets
+	// ID 0, so a resend after a crash changes nothing. A waiting one with a Due holds back the later ones of its key, those of
+	// the same call included.
 	Park(ctx context.Context, items []Parked) ([]int64, error)
 
-	// Next returns up to limit waiting deliveries of the endpoint that may be attempted now, in order of ID: not those
-	// in taken (which the lane has in memory already), and none of a key held back by an earlier one that is due later.
+	// Next returns up to limit waiting deliveries of the endpoint that may be attempted now: not those in taken (which the
+	// lane has in memory already), and none of a key held back by an earlier one that is due later. First come those whose
+	// Due has come, the earliest first, then the others as they became ready to be read; those of a key in their order.
 	Next(ctx context.Context, endpoint string, taken []int64, limit int) ([]Parked, error)
 
 	// Settle removes delivered ones, and stores the new State, Attempts, Due, Status and Err of the others. A waiting one
