@@ -9,11 +9,15 @@ import (
 // the number of its open pieces of work, and the watermark is the end of the longest run of transactions, in commit
 // order, that have none. It belongs to one slot and outlives the connections to it.
 //
+// Its memory is that of the open transactions: one that is settled and has an open one before it leaves the list at once, and
+// its end goes to that one. An endpoint that cannot be parked for may keep a transaction open for hours, while the others
+// settle thousands a second.
+//
 // The reader calls Begin, Commit and Keepalive in stream order from one goroutine; Tx.Settle may be called from any.
 type Watermark struct {
 	mu      sync.Mutex
 	durable atomic.Uint64 // written under mu
-	head    *Tx           // oldest transaction not yet passed
+	head    *Tx           // oldest transaction not yet passed; from it to tail, the open ones in commit order
 	tail    *Tx
 	moved   chan struct{} // capacity 1: a token says that durable moved since it was taken
 }
@@ -22,8 +26,10 @@ type Watermark struct {
 type Tx struct {
 	mark *Watermark
 	open atomic.Int64 // pieces of work, plus one until the reader has seen the commit
-	end  LSN          // where to confirm once this and all before are settled; under mark.mu
-	next *Tx
+
+	// Under mark.mu.
+	end        LSN // where to confirm once this and all before are settled, and those after it that are settled already
+	prev, next *Tx // nil, both, once it has left the list
 }
 
 // NewWatermark returns a watermark at start, where the slot is confirmed already.
@@ -42,7 +48,7 @@ func (w *Watermark) Begin() *Tx {
 	if w.tail == nil {
 		w.head = t
 	} else {
-		w.tail.next = t
+		w.tail.next, t.prev = t, w.tail
 	}
 	w.tail = t
 	return t
@@ -76,13 +82,6 @@ func (w *Watermark) Durable() LSN { return LSN(w.durable.Load()) }
 // Moved returns a channel that yields after Durable has moved. It holds one token, so moves between two looks count as one.
 func (w *Watermark) Moved() <-chan struct{} { return w.moved }
 
-// Idle reports whether nothing received is open.
-func (w *Watermark) Idle() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.head == nil
-}
-
 // Add opens n more pieces of work. It is called by the reader's goroutine only, before Commit.
 func (t *Tx) Add(n int) { t.open.Add(int64(n)) }
 
@@ -95,22 +94,51 @@ func (t *Tx) Settle() {
 	if left < 0 {
 		panic("cdc: transaction settled more often than opened")
 	}
-	t.mark.pass()
+	t.mark.settled(t)
 }
 
-// pass moves the watermark over every settled transaction at the head.
-func (w *Watermark) pass() {
+// settled takes t, which has nothing open, out of the list. At the head it moves the watermark; elsewhere its end becomes that of
+// the transaction before it, which is committed, since it began earlier: where the one is passed, so is the other.
+func (w *Watermark) settled(t *Tx) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	switch {
+	case t == w.head:
+		w.pass()
+	case t.prev != nil:
+		t.prev.end = max(t.prev.end, t.end)
+		w.unlink(t)
+	} // else the head was settled in between, and pass has taken t along
+}
+
+// pass moves the watermark over every settled transaction at the head. Like unlink it leaves no pointer in what it takes out:
+// somebody who still holds that would hold all that came after it.
+func (w *Watermark) pass() {
 	var end LSN
-	for w.head != nil && w.head.open.Load() == 0 {
-		end = max(end, w.head.end)
-		w.head = w.head.next
+	t := w.head
+	for t != nil && t.open.Load() == 0 {
+		end = max(end, t.end)
+		next := t.next
+		if next != nil {
+			t.next, next.prev = nil, nil
+		}
+		t = next
 	}
-	if w.head == nil {
+	if w.head = t; t == nil {
 		w.tail = nil
 	}
 	w.advance(end)
+}
+
+// unlink takes t, which is not the head, out of the list.
+func (w *Watermark) unlink(t *Tx) {
+	t.prev.next = t.next
+	if t.next == nil {
+		w.tail = t.prev
+	} else {
+		t.next.prev = t.prev
+	}
+	t.prev, t.next = nil, nil
 }
 
 func (w *Watermark) advance(end LSN) {

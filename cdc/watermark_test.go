@@ -1,6 +1,7 @@
 package cdc
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,6 +16,7 @@ type watermark interface {
 	commit(tx any, end LSN)
 	keepalive(end LSN)
 	durable() LSN
+	length() int
 }
 
 type realMark struct{ *Watermark }
@@ -25,6 +27,24 @@ func (r realMark) settle(tx any)        { tx.(*Tx).Settle() }
 func (r realMark) commit(tx any, e LSN) { r.Commit(tx.(*Tx), e) }
 func (r realMark) keepalive(end LSN)    { r.Keepalive(end) }
 func (r realMark) durable() LSN         { return r.Durable() }
+
+// length counts the list, and -1 says that it does not read the same in both directions.
+func (r realMark) length() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var last *Tx
+	for t := r.head; t != nil; t = t.next {
+		if t.prev != last {
+			return -1
+		}
+		last = t
+		n++
+	}
+	if last != r.tail {
+		return -1
+	}
+	return n
+}
 
 // largestWins confirms the largest LSN settled, as a poller that keeps "the last acknowledged position" does.
 type largestWins struct {
@@ -98,6 +118,16 @@ func (m *model) durable() LSN {
 	return end
 }
 
+// open is how many transactions have work that is not settled, or no end yet.
+func (m *model) open() (n int) {
+	for _, e := range m.entries {
+		if e.open > 0 || !e.committed {
+			n++
+		}
+	}
+	return n
+}
+
 // runModel drives w and the model through the same random life and reports the first difference.
 func runModel(rt *rapid.T, w watermark) {
 	var m model
@@ -106,6 +136,7 @@ func runModel(rt *rapid.T, w watermark) {
 	rt.Repeat(map[string]func(*rapid.T){
 		"": func(rt *rapid.T) {
 			require.Equal(rt, max(m.durable(), 0), w.durable())
+			require.Equal(rt, m.open(), w.length(), "what is settled takes no memory, whatever is open before it")
 		},
 		"begin": func(rt *rapid.T) {
 			if current != nil {
@@ -210,6 +241,41 @@ func TestWatermark_YieldsOneTokenForManyMoves(t *testing.T) {
 	require.Equal(t, LSN(14), w.Durable(), "it never goes back")
 }
 
+// One endpoint cannot park, another delivers: everything settles but the head, from many goroutines at once.
+func TestWatermark_KeepsNothingOfWhatIsSettledBehindAStuckHead(t *testing.T) {
+	t.Parallel()
+	const n, workers = 20_000, 4
+	w := NewWatermark(0)
+	stuck := w.Begin()
+	stuck.Add(1)
+	w.Commit(stuck, 1)
+	work := make(chan *Tx)
+	var done sync.WaitGroup
+	for range workers {
+		done.Go(func() {
+			for tx := range work {
+				tx.Settle()
+			}
+		})
+	}
+	for i := range LSN(n) {
+		tx := w.Begin()
+		tx.Add(2)
+		work <- tx // one piece while it is received, one when it was
+		w.Commit(tx, 2+i)
+		w.Keepalive(2 + i)
+		work <- tx
+		require.LessOrEqual(t, realMark{w}.length(), 2+workers)
+	}
+	close(work)
+	done.Wait()
+	require.Equal(t, 1, realMark{w}.length())
+	require.Zero(t, w.Durable())
+	stuck.Settle()
+	require.Equal(t, LSN(n+1), w.Durable())
+	require.Zero(t, realMark{w}.length())
+}
+
 func TestPosition_CoversAllBeforeItsMarkButTheOpen(t *testing.T) {
 	t.Parallel()
 	p := Position{Mark: Place{10, 5}, Open: []Place{{8, 0}, {10, 2}}}
@@ -222,6 +288,18 @@ func TestPosition_CoversAllBeforeItsMarkButTheOpen(t *testing.T) {
 	require.False(t, p.Covers(Place{11, 0}))
 	require.Equal(t, Place{8, 0}, p.Least())
 	require.Equal(t, "000000000000000A.00000002", Place{10, 2}.String())
+}
+
+// BenchmarkWatermark_Stuck is a transaction that is delivered while an older one stays open.
+func BenchmarkWatermark_Stuck(b *testing.B) {
+	w := NewWatermark(0)
+	stuck := w.Begin()
+	stuck.Add(1)
+	w.Commit(stuck, 1)
+	b.ReportAllocs()
+	for i := range b.N {
+		oneRowTransaction(w, LSN(2+i))
+	}
 }
 
 func BenchmarkWatermark(b *testing.B) {
