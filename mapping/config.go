@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"crypto/sha256"
 	"log/slog"
 	"time"
 )
@@ -15,6 +16,8 @@ type Config struct {
 
 	File  string   // where it was read from, for messages
 	Files []string // what was read besides: ${file:…} values and certificates, sorted; watch them for changes
+
+	Sums map[string][sha256.Size]byte // of the contents of all these files as they were read, by name
 }
 
 // Endpoint returns the endpoint of that name, or nil.

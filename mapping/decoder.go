@@ -3,6 +3,7 @@ package mapping
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -22,8 +23,8 @@ type decoder struct {
 	lines    []string // of the file, for the positions of expressions
 	lookup   func(string) (string, bool)
 	errs     Errors
-	files    map[string]bool
-	seen     map[string]*yaml.Node // where each key path was set, for checks across keys
+	files    map[string][sha256.Size]byte // by name, of what was read
+	seen     map[string]*yaml.Node        // where each key path was set, for checks across keys
 	root     *yaml.Node
 	defaults *Endpoint
 	merged   int // how often
@@ -32,7 +33,7 @@ type decoder struct {
 func newDecoder(file string, data []byte, lookup func(string) (string, bool)) *decoder {
 	d := &decoder{
 		file: file, lookup: lookup,
-		files: map[string]bool{}, seen: map[string]*yaml.Node{}, defaults: defaultEndpoint(),
+		files: map[string][sha256.Size]byte{}, seen: map[string]*yaml.Node{}, defaults: defaultEndpoint(),
 	}
 	d.root = d.parse(data)
 	d.lines = strings.Split(string(data), "\n")
@@ -129,8 +130,9 @@ func (d *decoder) readFile(path string) ([]byte, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(d.file), path)
 	}
-	d.files[path] = true
-	return readLimited(path, maxFile)
+	data, err := readLimited(path, maxFile)
+	d.files[path] = sha256.Sum256(data)
+	return data, err
 }
 
 // failAt reports a mistake across keys at the first of the key paths that the file has.

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +34,8 @@ func Parse(file string, data []byte, lookup func(string) (string, bool)) (*Confi
 	if len(d.errs) > 0 {
 		return nil, d.sorted()
 	}
-	cfg.Files = d.read()
+	cfg.Files, cfg.Sums = d.read(), d.files
+	cfg.Sums[file] = sha256.Sum256(data)
 	for i, ep := range cfg.Endpoints {
 		ep.Index, ep.slot = i, cfg.Source.Slot
 		ep.hash = ep.sum()

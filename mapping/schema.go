@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"regexp"
@@ -41,7 +42,7 @@ type Schema struct {
 func JSONSchema() *Schema {
 	d := &decoder{
 		lookup: func(string) (string, bool) { return "", false },
-		files:  map[string]bool{}, seen: map[string]*yaml.Node{}, defaults: defaultEndpoint(),
+		files:  map[string][sha256.Size]byte{}, seen: map[string]*yaml.Node{}, defaults: defaultEndpoint(),
 	}
 	root := &Schema{}
 	d.config(value{d: d, node: describedNode, about: root}, defaultConfig())

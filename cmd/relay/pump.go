@@ -76,11 +76,15 @@ func (p *pump) count(table string) {
 // Commit is documented at cdc.Consumer.
 func (p *pump) Commit(cdc.LSN) {}
 
-// reload goes over to other endpoints, between two rows.
+// reload goes over to other endpoints, between two rows. Once closed it refuses: a dispatcher stops the lanes that it has by
+// then, and one that is added would go on delivering.
 func (p *pump) reload(cfg *mapping.Config, saved map[string]delivery.EndpointState) ([]string, error) {
 	router := mapping.NewRouter(cfg)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed.Load() {
+		return nil, errPumpClosed
+	}
 	changes, err := p.dispatcher.Reload(cfg.Endpoints, saved)
 	if err == nil {
 		p.router = router
@@ -88,10 +92,11 @@ func (p *pump) reload(cfg *mapping.Config, saved map[string]delivery.EndpointSta
 	return changes, err
 }
 
-// errPumpClosed leaves a row unread that arrives while the relay stops.
+// errPumpClosed leaves a row unread, or a reload undone, that arrives while the relay stops.
 var errPumpClosed = errors.New("the relay is stopping")
 
-// close returns when no row is being dispatched, and none will be: a dispatcher that stops relies on it.
+// close returns when no row is being dispatched and no reload is under way, and none will be: a dispatcher that stops relies
+// on it.
 func (p *pump) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

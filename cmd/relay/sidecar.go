@@ -115,10 +115,26 @@ func (r *sidecar) serve(ctx context.Context) error {
 		}
 		return err
 	}
-	r.tenure.Store(t)
+	r.enter(t)
 	r.phase.Store(&phase{})
 	defer r.tenure.Store(nil)
 	return t.run(ctx)
+}
+
+// enter makes a tenure the one that reloads are for. It was prepared a moment ago: what was taken from the file since is made up
+// for, since whoever asked for it was told that it is in use.
+func (r *sidecar) enter(t *tenure) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tenure.Store(t)
+	cfg := r.cfg.Load()
+	if cfg == t.prepared {
+		return
+	}
+	if _, err := t.reload(cfg); err != nil {
+		r.cfg.Store(t.prepared) // what is in use; and the watcher goes on reading a file that is refused
+		r.reloaded(err)
+	}
 }
 
 // ready is for /readyz: bytes from the server within the last minute and the slot ours, or standing by. What an endpoint
@@ -137,6 +153,12 @@ func (r *sidecar) reload(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := r.reloadLocked()
+	r.reloaded(err)
+	return err
+}
+
+// reloaded notes how a reload ended, and tells the log what changed in that.
+func (r *sidecar) reloaded(err error) {
 	r.metrics.reloaded(err == nil)
 	was := r.refusal()
 	switch {
@@ -147,7 +169,6 @@ func (r *sidecar) reload(context.Context) error {
 		r.log.Error("configuration not reloaded, the old one stays", "err", err)
 		r.failed.Store(new(err.Error()))
 	}
-	return err
 }
 
 // refusal says why the file was not taken when it was read last; empty: it was.

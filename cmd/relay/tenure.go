@@ -35,6 +35,8 @@ type tenure struct {
 	lookout    *lookout
 	unmade     unmade // of begin
 
+	prepared *mapping.Config // what the parts were built from
+
 	lease     atomic.Pointer[park.Lease]
 	suspended atomic.Bool // the lease was lost, and is waited for
 
@@ -58,6 +60,7 @@ func (r *sidecar) begin(ctx context.Context) (*tenure, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.phase.Store(&phase{why: "beginning"}) // nobody stands by who has the lock
 	t := &tenure{relay: r, origin: park.Origin{System: system, Slot: src.Slot}}
 	t.lease.Store(lease)
 	if err := t.settleIn(ctx); err != nil {
@@ -92,7 +95,7 @@ func (t *tenure) settleIn(ctx context.Context) error {
 
 // prepare builds the parts from what is saved.
 func (t *tenure) prepare(ctx context.Context) error {
-	r, cfg := t.relay, t.relay.cfg.Load()
+	r := t.relay
 	positions, err := r.store.LoadPositions(ctx, t.origin)
 	if err != nil {
 		return err
@@ -102,10 +105,16 @@ func (t *tenure) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	start := resume(cfg, positions, states)
-	if err := t.enrol(ctx, cfg, states); err != nil {
-		return err
+	var cfg *mapping.Config
+	var start cdc.LSN
+	for cfg != r.cfg.Load() { // it may be replaced while the database is asked
+		cfg = r.cfg.Load()
+		start = resume(cfg, positions, states)
+		if err := t.enrol(ctx, cfg, states); err != nil {
+			return err
+		}
 	}
+	t.prepared = cfg
 	t.dispatcher, err = delivery.NewDispatcher(delivery.Config{
 		Parker: r.store, Window: cfg.Source.Window, Hold: cfg.Source.Hold,
 		Metrics: r.metrics.delivery, Log: r.log, NewSender: t.newSender,

@@ -40,9 +40,8 @@ func (r *sidecar) watch(ctx context.Context) {
 	}
 	poll := time.NewTicker(watchPoll)
 	defer poll.Stop()
-	settle := time.NewTimer(watchSettle)
-	settle.Stop()
-	seen := r.digest()
+	settle := time.NewTimer(watchSettle) // at the beginning too: what was edited before folders were watched sends no event
+	seen := r.loaded()
 	r.watchFolders(watcher)
 	for {
 		select {
@@ -83,13 +82,27 @@ func (r *sidecar) files() []string { return append([]string{r.path}, r.cfg.Load(
 
 // digest is of the contents of all files; one that cannot be read counts as empty.
 func (r *sidecar) digest() [sha256.Size]byte {
-	h := sha256.New()
-	for _, file := range r.files() {
+	return digest(r.files(), func(file string) ([sha256.Size]byte, bool) {
 		data, err := os.ReadFile(file)
-		if err == nil {
+		return sha256.Sum256(data), err == nil
+	})
+}
+
+// loaded is the digest of what the configuration was read from.
+func (r *sidecar) loaded() [sha256.Size]byte {
+	cfg := r.cfg.Load()
+	return digest(r.files(), func(file string) ([sha256.Size]byte, bool) {
+		sum, ok := cfg.Sums[file]
+		return sum, ok
+	})
+}
+
+func digest(files []string, sum func(string) ([sha256.Size]byte, bool)) [sha256.Size]byte {
+	h := sha256.New()
+	for _, file := range files {
+		if s, ok := sum(file); ok {
 			h.Write([]byte(file))
-			sum := sha256.Sum256(data)
-			h.Write(sum[:])
+			h.Write(s[:])
 		}
 	}
 	return [sha256.Size]byte(h.Sum(nil))
