@@ -80,6 +80,7 @@ func (t *tenure) recreate(ctx context.Context) error {
 		r.log.Error("slot is not made anew: it is not known up to where rows were delivered", "err", lost)
 		return nil
 	}
+	r.phase.Store(&phase{why: "the slot is lost, making another"})
 	r.log.Warn("slot is lost, making another and sending again what is in the outbox since the last known position", "err", lost)
 	e := &existing{cfg: cfg, store: r.store, router: mapping.NewRouter(cfg), now: time.Now(), lost: true, origin: t.origin, since: since}
 	src.Existing = e.wish()

@@ -53,6 +53,7 @@ func TestRecreate_ASlotThatIsLostIsMadeAnewAndNothingOfWhatIsStillThereIsLost(t 
 	r.exec(slow, `INSERT INTO outbox (type, key, payload, created_at) VALUES ('t', 'other', '0', '2001-01-01')`)
 	r.loseSlot()
 	insert(6, 15)
+	r.isReady("not ready: the slot is lost, making another") // and nobody else delivers
 	r.exec(slow, `COMMIT`)
 	r.eventually(func() bool { return strings.Contains(r.Log(), "slot was made anew") }, "the log says so")
 	insert(16, 20)
