@@ -182,7 +182,7 @@ func (l *lane) drainedBefore(place mapping.Place) bool {
 // mayComeAgain notes that a parked delivery is drained which the stream has yet to bring again. Nothing is kept of the others:
 // there may be millions, and the stream would never take them out again.
 func (l *lane) mayComeAgain(place mapping.Place) {
-	if !inWAL(place) || !l.reached.Before(place) || l.resume.Covers(place) {
+	if !mapping.InStream(place) || !l.reached.Before(place) || l.resume.Covers(place) {
 		return
 	}
 	if next := l.env.next.Load(); next != nil && place.Before(*next) {
@@ -193,11 +193,6 @@ func (l *lane) mayComeAgain(place mapping.Place) {
 	}
 	l.drained[place] = struct{}{}
 }
-
-// inWAL reports whether the stream can have the place, which is where a commit record begins. What a replay parked has none, and
-// park.Existing places rows from before a slot where there is no record: below the WAL's first segment, which ends no sooner
-// than a mebibyte, or a byte before one that is aligned, as all are.
-func inWAL(place mapping.Place) bool { return place.Commit >= 1<<20 && place.Commit%2 == 0 }
 
 // enqueue puts an item where its key's deliveries are.
 func (l *lane) enqueue(it *item) {

@@ -46,6 +46,11 @@ type Position = cdc.Position
 // Place is where an event stands in commit order.
 type Place = cdc.Place
 
+// InStream reports whether a stream can have the place: whether a commit record can begin there. An event that is replayed has no
+// place, and rows that were there before a slot are placed where no record is: below the WAL's first segment, which begins
+// no sooner than at a mebibyte, or a byte before a record, all of which are aligned (see park.BeginExisting).
+func InStream(p Place) bool { return p.Commit >= 1<<20 && p.Commit%2 == 0 }
+
 // MaxOpen is the most open places the Position of one of so many endpoints lists.
 func MaxOpen(endpoints int) int {
 	return min(max(cdc.MaxOpenTotal/max(1, endpoints), cdc.MinOpen), cdc.MaxOpen)
