@@ -18,6 +18,7 @@ type SlotWAL struct {
 	Limit    int64  // max_slot_wal_keep_size in bytes; meaningful if Limited
 	Status   string // wal_status: reserved, extended, unreserved or lost; empty: not known
 	Cause    string // invalidation_reason, from version 17 on
+	Active   bool   // somebody streams from it
 
 	// From version 18 on: how long nobody has streamed from the slot, and after how long of it the server invalidates the
 	// slot (idle_replication_slot_timeout, 0: never).
@@ -59,7 +60,8 @@ const slotWALSQL = `SELECT
   coalesce(safe_wal_size::text, ''), pg_size_bytes(current_setting('max_slot_wal_keep_size')), coalesce(wal_status, ''),
   coalesce(to_jsonb(s)->>'invalidation_reason', ''),
   coalesce(extract(epoch FROM clock_timestamp() - (to_jsonb(s)->>'inactive_since')::timestamptz), 0)::bigint,
-  coalesce(extract(epoch FROM current_setting('idle_replication_slot_timeout', true)::interval), 0)::bigint
+  coalesce(extract(epoch FROM current_setting('idle_replication_slot_timeout', true)::interval), 0)::bigint,
+  active
   FROM pg_replication_slots s WHERE slot_name = %s`
 
 // ReadSlotWAL asks the server, over a connection of its own.
@@ -89,7 +91,7 @@ func readSlotWAL(ctx context.Context, conn *pgconn.PgConn, slot string) (*SlotWA
 		return nil, nil
 	}
 	r := rows[0]
-	w := &SlotWAL{Status: r[3], Cause: r[4]}
+	w := &SlotWAL{Status: r[3], Cause: r[4], Active: r[7] == "t"}
 	var idle, timeout int64
 	for i, to := range map[int]*int64{0: &w.Retained, 1: &w.Safe, 2: &w.Limit, 5: &idle, 6: &timeout} {
 		if r[i] == "" {

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"relay/internal/libpq"
 	"relay/mapping"
 )
 
@@ -60,7 +61,12 @@ running relay then delivers it. With several tables, --table says which.`,
 }
 
 func (ev *testEvent) send(ctx context.Context, cfg *mapping.Config) error {
-	conn, err := pgx.Connect(ctx, cfg.Source.URL)
+	login, err := pgx.ParseConfig(cfg.Source.URL)
+	if err != nil {
+		return fmt.Errorf("read source.url: %w", err)
+	}
+	libpq.DropClientSide(login.RuntimeParams)
+	conn, err := pgx.ConnectConfig(ctx, login)
 	if err != nil {
 		return fmt.Errorf("connect to source.url: %w", err)
 	}

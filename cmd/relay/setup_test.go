@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/url"
 	"os/exec"
 	"strings"
 	"testing"
@@ -80,6 +82,28 @@ func TestSendUsesTheColumnsOfTheFile(t *testing.T) {
 	var body []byte
 	require.NoError(t, conn.QueryRow(t.Context(), `SELECT body FROM events WHERE name = 'ping' AND aggregateid = 7 AND created_at <= now()`).Scan(&body))
 	require.Equal(t, "not JSON", string(body))
+}
+
+// One URL is for all commands: parameters that only libpq knows are no settings of the server.
+func TestEveryCommandTakesWhatOnlyLibpqKnows(t *testing.T) {
+	t.Parallel()
+	r := prepareRelay(t, "  billing: {url: \"http://127.0.0.1:1/\"}\n")
+	u, err := url.Parse(r.URL)
+	require.NoError(t, err)
+	query := u.Query()
+	for name, value := range map[string]string{"keepalives": "1", "gssencmode": "disable", "load_balance_hosts": "disable"} {
+		query.Set(name, value)
+	}
+	u.RawQuery = query.Encode()
+	r.amend(fmt.Sprintf("url: %q", r.URL), fmt.Sprintf("url: %q", u.String()))
+	for _, args := range [][]string{{"setup"}, {"send", "--type", "x"}, {"parked"}, {"explain", "--last", "1"}, {"replay", "--endpoint", "billing", "--since", "1h", "--yes"}} {
+		got := relayOut(t, append(args, "-c", r.Config)...)
+		require.Zero(t, got.status, "%v: %s", args, got.err)
+	}
+	report, _ := statusOf(t, "-c", r.Config, "--address", "127.0.0.1:1")
+	require.Len(t, report.Problems, 1, "only that no relay runs: %q", report.Problems)
+	require.NotNil(t, report.Source.Retained)
+	require.Zero(t, relayOut(t, "teardown", "--yes", "-c", r.Config).status)
 }
 
 func TestParkedCommandsWantTheTablesAndTheEndpoint(t *testing.T) {

@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"relay/cdc"
 	"relay/delivery/park"
 	"relay/mapping"
@@ -118,27 +116,15 @@ func oneLine(err error) string { return strings.Join(strings.Fields(err.Error())
 
 // readSlot asks how the slot is.
 func (r *statusReport) readSlot(ctx context.Context, cfg *mapping.Config) error {
-	conn, err := pgx.Connect(ctx, cfg.Source.URL)
-	if err != nil {
-		return fmt.Errorf("connect to source.url: %w", err)
-	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it was only read
-	var active bool
-	var lost *string
-	err = conn.QueryRow(ctx, `SELECT active, wal_status FROM pg_replication_slots WHERE slot_name = $1`, cfg.Source.Slot).Scan(&active, &lost)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return fmt.Errorf("replication slot %s does not exist: relay setup", cfg.Source.Slot)
-	case err != nil:
-		return fmt.Errorf("look at the slot: %w", err)
-	case active:
-		r.Source.State = "in use"
-	case lost != nil && *lost == "lost":
-		return fmt.Errorf("replication slot %s is lost: the server has removed WAL that it needs", cfg.Source.Slot)
+	if err := cdc.CheckSlot(ctx, sourceOf(cfg)); err != nil {
+		return err
 	}
 	w, err := cdc.ReadSlotWAL(ctx, cfg.Source.URL, cfg.Source.Slot)
 	if err != nil {
 		return err
+	}
+	if w.Active {
+		r.Source.State = "in use"
 	}
 	r.Source.keeps(w)
 	r.Source.LagBytes = w.Retained

@@ -55,6 +55,10 @@ func TestStatus_SaysThatAllIsWellAndWhatIsNot(t *testing.T) {
 	require.Contains(t, people.out, "needs you")
 	require.Contains(t, people.out, "last error ")
 
+	elsewhere, _ := statusOf(t, "-c", r.Config, "--address", "127.0.0.1:1")
+	require.Equal(t, "in use", elsewhere.Source.State)
+	require.Contains(t, strings.Join(elsewhere.Problems, "\n"), "a relay runs elsewhere")
+
 	r.Stop()
 	report, got := statusOf(t, "-c", r.Config, "--address", address)
 	require.Equal(t, exitFailed, got.status)
@@ -79,7 +83,7 @@ func TestStatus_TellsApartWhatCannotBeAsked(t *testing.T) {
 	report, nobody := statusOf(t, "-c", path, "--address", "127.0.0.1:1")
 	require.Equal(t, exitFailed, nobody.status)
 	require.Len(t, report.Problems, 2, "no relay, and no database")
-	require.Contains(t, report.Problems[1], "connect to source.url")
+	require.Contains(t, report.Problems[1], "no connection to 127.0.0.1:1")
 }
 
 func TestStatus_ShowsItsTokenAndSaysWhenItIsAnother(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"relay/delivery"
+	"relay/internal/libpq"
 )
 
 var _ delivery.Parker = (*Store)(nil)
@@ -86,20 +87,12 @@ func PoolConfig(url string) (*pgxpool.Config, error) {
 		return nil, fmt.Errorf("read the database URL: %w", err)
 	}
 	cfg.MaxConns = maxConnections
-	for _, name := range clientSide {
-		delete(cfg.ConnConfig.RuntimeParams, name)
-	}
+	libpq.DropClientSide(cfg.ConnConfig.RuntimeParams)
 	pin(cfg.ConnConfig)
 	for _, name := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"} {
 		cfg.ConnConfig.RuntimeParams[name] = "off"
 	}
 	return cfg, nil
-}
-
-// clientSide are parameters of libpq's that pgx takes for settings of the server, which knows none of them.
-var clientSide = []string{
-	"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "fallback_application_name", "load_balance_hosts",
-	"gssencmode", "gsslib", "gssdelegation", "sslcompression", "ssl_min_protocol_version", "ssl_max_protocol_version",
 }
 
 func pin(cfg *pgx.ConnConfig) {
