@@ -119,11 +119,11 @@ func (ev *testEvent) emit(ctx context.Context, conn *pgx.Conn, prefix string) er
 
 // outboxColumn is a column as far as an insert has to know it.
 type outboxColumn struct {
-	Type      string // as the catalog formats it
+	Type      string // as the catalog formats it, for a cast that keeps every length: character would be one character
 	Automatic bool   // has a default or counts by itself
 }
 
-const outboxColumnsSQL = `SELECT a.attname, format_type(a.atttypid, NULL), a.atthasdef OR a.attidentity <> ''
+const outboxColumnsSQL = `SELECT a.attname, format_type(a.atttypid, -1), a.atthasdef OR a.attidentity <> ''
   FROM pg_attribute a WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped`
 
 func (ev *testEvent) insert(ctx context.Context, conn *pgx.Conn, table mapping.Table) error {

@@ -84,6 +84,29 @@ func TestSendUsesTheColumnsOfTheFile(t *testing.T) {
 	require.Equal(t, "not JSON", string(body))
 }
 
+// What is cast to character without a length has one.
+func TestSendCutsNothing(t *testing.T) {
+	t.Parallel()
+	path, url := databaseConfig(t, "")
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer conn.Close(t.Context()) //nolint:errcheck // a test's connection
+	_, err = conn.Exec(t.Context(), `CREATE TABLE outbox (id char(36) PRIMARY KEY, type char(40) NOT NULL, key varchar(8), payload jsonb NOT NULL, headers jsonb, created_at timestamptz(3))`)
+	require.NoError(t, err)
+	got := relayOut(t, "send", "-c", path, "--type", "order.created", "--key", "customer", "--json")
+	require.Zero(t, got.status, got.err)
+	var ev testEvent
+	require.NoError(t, json.Unmarshal([]byte(got.out), &ev))
+	require.Len(t, ev.ID, 36)
+	var id, typ, key string
+	require.NoError(t, conn.QueryRow(t.Context(), `SELECT id::text, type::text, key FROM outbox`).Scan(&id, &typ, &key))
+	require.Equal(t, []string{ev.ID, "order.created", "customer"}, []string{id, typ, key})
+
+	long := relayOut(t, "send", "-c", path, "--type", "order.created", "--key", "customer 1")
+	require.Equal(t, exitFailed, long.status)
+	require.Contains(t, long.err, "too long")
+}
+
 // One URL is for all commands: parameters that only libpq knows are no settings of the server.
 func TestEveryCommandTakesWhatOnlyLibpqKnows(t *testing.T) {
 	t.Parallel()
