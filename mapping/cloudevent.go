@@ -33,7 +33,7 @@ func (e *Endpoint) ceAttributes(ev *Event) [][2]string {
 	if ev.Key != "" { // neither may be empty
 		attrs = append(attrs, [2]string{"subject", ev.Key}, [2]string{"partitionkey", ev.Key})
 	}
-	if ev.Place != (Place{}) { // a replayed row's place in the log is not known any more
+	if ev.Place.Commit != 0 { // a replayed row's place in the log is not known any more
 		attrs = append(attrs, [2]string{"sequence", ev.Place.String()})
 	}
 	if len(ev.Headers) == 0 {

@@ -11,7 +11,8 @@ import (
 	"relay/mapping"
 )
 
-// blockedSQL steps from queue to queue through the index, so that a queue costs the same whatever waits in it.
+// blockedSQL steps from queue to queue through the index, so that a queue costs the same whatever waits in it. Only the
+// lanes' names are wanted, not what waits there, which may be large.
 const blockedSQL = `
 WITH RECURSIVE q AS (
   (SELECT d.queue, d.id FROM {{schema}}.delivery d
@@ -23,7 +24,8 @@ WITH RECURSIVE q AS (
     WHERE d.endpoint = $1 AND d.queue > q.queue AND d.state = 'waiting' AND (d.blocked OR d.due IS NOT NULL)
     ORDER BY d.queue, d.lsn, d.ordinal, d.id LIMIT 1) n
 )
-SELECT ` + columns + ` FROM (SELECT id FROM q LIMIT $2) q CROSS JOIN LATERAL (SELECT * FROM {{schema}}.delivery x WHERE x.id = q.id) d`
+SELECT d.queue, d.key, CASE WHEN d.queue LIKE '` + hashed + `%' THEN d.detail END
+FROM (SELECT id FROM q LIMIT $2) q CROSS JOIN LATERAL (SELECT x.queue, x.key, x.detail FROM {{schema}}.delivery x WHERE x.id = q.id) d`
 
 const waitingSQL = `
 SELECT EXISTS (SELECT FROM {{schema}}.delivery d WHERE d.endpoint = $1 AND d.state = 'waiting' AND NOT d.blocked AND d.due IS NULL)
@@ -41,10 +43,20 @@ func (s *Store) Backlog(ctx context.Context, endpoint string, limit int) (delive
 		return r.Scan(&b.Waiting, &due)
 	})
 	batch.Queue(s.sql(blockedSQL), endpoint, limit+1).Query(func(found pgx.Rows) error {
-		rows, err := pgx.CollectRows(found, collect)
-		for i := range rows {
-			b.Blocked = append(b.Blocked, rows[i].Lane)
-		}
+		var queue string
+		var key *string
+		var detail []byte
+		_, err := pgx.ForEachRow(found, []any{&queue, &key, &detail}, func() error {
+			ev := &mapping.Event{}
+			if key != nil {
+				ev.Key = *key
+			}
+			if detail != nil {
+				_ = decodeDetail(ev, detail) // without the payload it may miss a value, which is not asked for
+			}
+			b.Blocked = append(b.Blocked, lane(queue, ev))
+			return nil
+		})
 		return err
 	})
 	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
@@ -90,10 +102,21 @@ ON CONFLICT (name) DO UPDATE SET ordering = excluded.ordering, changed_at = now(
 	return nil
 }
 
+// Order notes the order by which an endpoint's deliveries are queued, unless one is known. Who adds deliveries that are not a lane's
+// calls it first.
+func (s *Store) Order(ctx context.Context, endpoint string, order mapping.Order) error {
+	_, err := s.pool.Exec(ctx, s.sql(`INSERT INTO {{schema}}.endpoint AS e (name, ordering) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET ordering = excluded.ordering, changed_at = now() WHERE e.ordering = ''`), endpoint, string(order))
+	if err != nil {
+		return fmt.Errorf("note the order of %s: %w", endpoint, err)
+	}
+	return nil
+}
+
 // requeue gives every waiting row its new queue, in which only the first may still wait for a time. It takes a while when a million wait, and happens when the file is
 // changed.
 func (s *Store) requeue(ctx context.Context, tx pgx.Tx, endpoint string, order mapping.Order) error {
-	found, err := tx.Query(ctx, s.sql(`
+	_, err := tx.Exec(ctx, s.sql(`
 UPDATE {{schema}}.delivery d SET queue = n.queue, nth = n.nth, turn = nextval('{{schema}}.turn'),
   blocked = n.queue IS NOT NULL AND (n.nth > 1 OR d.due IS NULL), due = CASE WHEN n.queue IS NULL OR n.nth = 1 THEN d.due END
 FROM (
@@ -105,23 +128,46 @@ FROM (
     END AS queue
     FROM {{schema}}.delivery WHERE endpoint = $1 AND state = 'waiting' ORDER BY lsn, ordinal, id) k
   ORDER BY lsn, ordinal, id) n
-WHERE d.id = n.id
-RETURNING d.queue`), endpoint, string(order), maxQueue)
+WHERE d.id = n.id`), endpoint, string(order), maxQueue)
 	if err != nil {
 		return err
 	}
-	seen := map[queueID]bool{}
-	var queues []queueID
-	var queue *string
-	_, err = pgx.ForEachRow(found, []any{&queue}, func() error {
-		if queue != nil && !seen[queueID{endpoint, *queue}] {
-			seen[queueID{endpoint, *queue}] = true
-			queues = append(queues, queueID{endpoint, *queue})
+	return s.releaseAll(ctx, tx, endpoint)
+}
+
+// queuesSQL steps through the queues of an endpoint of which something is held back, from one to the next.
+const queuesSQL = `
+WITH RECURSIVE q AS (
+  (SELECT d.queue FROM {{schema}}.delivery d
+   WHERE d.endpoint = $1 AND ($2::text IS NULL OR d.queue > $2) AND d.queue IS NOT NULL AND d.state = 'waiting' AND (d.blocked OR d.due IS NOT NULL)
+   ORDER BY d.queue, d.lsn, d.ordinal, d.id LIMIT 1)
+  UNION ALL
+  SELECT n.queue FROM q CROSS JOIN LATERAL (
+    SELECT d.queue FROM {{schema}}.delivery d
+    WHERE d.endpoint = $1 AND d.queue > q.queue AND d.state = 'waiting' AND (d.blocked OR d.due IS NOT NULL)
+    ORDER BY d.queue, d.lsn, d.ordinal, d.id LIMIT 1) n
+)
+SELECT queue FROM q LIMIT $3`
+
+// releaseAll lets the first of every queue of the endpoint through, of so many at a time that a million keys take no memory.
+func (s *Store) releaseAll(ctx context.Context, tx pgx.Tx, endpoint string) error {
+	const most = 1000
+	for after := (*string)(nil); ; {
+		found, err := tx.Query(ctx, s.sql(queuesSQL), endpoint, after, most)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return err
+		names, err := pgx.CollectRows(found, pgx.RowTo[string])
+		if err != nil || len(names) == 0 {
+			return err
+		}
+		queues := make([]queueID, len(names))
+		for i, name := range names {
+			queues[i] = queueID{endpoint, name}
+		}
+		if err := s.release(ctx, tx, queues); err != nil {
+			return err
+		}
+		after = &names[len(names)-1]
 	}
-	return s.release(ctx, tx, queues)
 }

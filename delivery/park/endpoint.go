@@ -62,7 +62,7 @@ func (s *Store) Resume(ctx context.Context, endpoint string) error {
 
 // setEndpoint changes only what set names: the other columns may be another process's.
 func (s *Store) setEndpoint(ctx context.Context, endpoint string, tell bool, set string, args ...any) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := s.write(ctx, nil, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, s.sql(`INSERT INTO {{schema}}.endpoint (name) VALUES ($1) ON CONFLICT DO NOTHING`), endpoint); err != nil {
 			return err
 		}

@@ -60,7 +60,8 @@ func (l *Lease) Arm() error {
 	s.server.Store(&l.Server)
 	s.lease.Store(l)
 	if before == nil || *before != l.Server {
-		s.pool.Reset() // connections from before may lead elsewhere
+		s.pool.Reset()    // connections from before may lead elsewhere
+		s.forgetCursors() // and what was read there may be readable here again
 	}
 	return nil
 }

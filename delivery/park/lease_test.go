@@ -204,3 +204,39 @@ func TestLease_NeedsNoPrivilege(t *testing.T) {
 	terminate(t, s, lease)
 	<-lease.Lost()
 }
+
+// A standby that is promoted may lack the last that its primary committed: what was read and settled there is waiting here.
+func TestArm_OnAnotherServerReadsAnewWhatTheLastOneHadSettled(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	park(t, s, items(1, 4, "k")...)
+	_, rows := next(t, s, nil, 4)
+	_, err := s.pool.Exec(t.Context(), `CREATE TABLE behind AS SELECT * FROM relay.delivery`)
+	require.NoError(t, err)
+	settle(t, s, idsOf(rows))
+	_, err = s.pool.Exec(t.Context(), `INSERT INTO relay.delivery SELECT * FROM behind`)
+	require.NoError(t, err)
+	lease, err := s.Lock(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(lease.Release)
+	s.server.Store(&Server{System: lease.Server.System, Timeline: lease.Server.Timeline - 1})
+	require.NoError(t, lease.Arm())
+	names, _ := next(t, s, nil, 10)
+	require.Equal(t, []string{"event-1", "event-2", "event-3", "event-4"}, names)
+}
+
+// Whoever has lost the lock says nothing of endpoints and positions any more either.
+func TestLease_KeepsEveryWriteOutOnceItIsLost(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	a, b := open(t, url), open(t, url)
+	lease := lock(t, a)
+	require.NoError(t, a.SetGone(t.Context(), "a"))
+	terminate(t, b, lease)
+	<-lease.Lost()
+	lock(t, b)
+	require.ErrorIs(t, a.SetGone(t.Context(), "a"), errFenced)
+	require.ErrorIs(t, a.SaveBreaker(t.Context(), "a", time.Now().Add(time.Hour), time.Hour), errFenced)
+	require.ErrorIs(t, a.DeletePositions(t.Context()), errFenced)
+	require.NoError(t, b.SaveBreaker(t.Context(), "a", time.Time{}, 0))
+}

@@ -66,6 +66,13 @@ func (s *Store) cursor(endpoint string) *cursor {
 	return c
 }
 
+// forgetCursors has Next begin anew for every endpoint.
+func (s *Store) forgetCursors() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.cursors)
+}
+
 // resume returns the turn to read on from: before the first row that the lane has given up, if there is one.
 func (c *cursor) resume(taken []int64) int64 {
 	after := c.turn

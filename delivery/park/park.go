@@ -96,11 +96,15 @@ func (s *Store) unparked(ctx context.Context, tx pgx.Tx, items []delivery.Parked
 	if err != nil {
 		return nil, err
 	}
+	orders, err := s.orders(ctx, tx, endpointsOf(items))
+	if err != nil {
+		return nil, err
+	}
 	seen := make(map[seat]bool, len(items))
 	var doubtful []seat
 	for i := range items {
 		p := seat{items[i].Endpoint, items[i].Event.Place}
-		if last, ok := newest[p.endpoint]; ok && p.place != (mapping.Place{}) && !last.Before(p.place) {
+		if last, ok := newest[p.endpoint]; ok && p.place.Commit != 0 && !last.Before(p.place) {
 			doubtful = append(doubtful, p)
 		}
 	}
@@ -113,16 +117,39 @@ func (s *Store) unparked(ctx context.Context, tx pgx.Tx, items []delivery.Parked
 		if seen[p] {
 			continue
 		}
-		if p.place != (mapping.Place{}) {
+		if p.place.Commit != 0 { // what has no place in the stream is not sent again by it
 			seen[p] = true
 		}
 		r := newRow{Parked: &items[i], index: i}
-		if items[i].Ordered {
-			r.queue = new(queueOf(items[i].Lane))
+		lane, ordered := items[i].Lane, items[i].Ordered
+		if order := orders[items[i].Endpoint]; order != "" {
+			lane, ordered = delivery.LaneKey(order, items[i].Event)
+		}
+		if ordered {
+			r.queue = new(queueOf(lane))
 		}
 		rows = append(rows, r)
 	}
 	return rows, nil
+}
+
+// orders returns the orders by which the endpoints' rows are queued: they hold for what is parked by another process too, which
+// may have read another file, and until Reorder has committed another.
+func (s *Store) orders(ctx context.Context, tx pgx.Tx, endpoints []string) (map[string]mapping.Order, error) {
+	found, err := tx.Query(ctx, s.sql(`SELECT name, ordering FROM {{schema}}.endpoint WHERE name = ANY ($1)`), endpoints)
+	if err != nil {
+		return nil, fmt.Errorf("read the endpoints' orders: %w", err)
+	}
+	orders := map[string]mapping.Order{}
+	var name string
+	var order mapping.Order
+	if _, err := pgx.ForEachRow(found, []any{&name, &order}, func() error {
+		orders[name] = order
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("read the endpoints' orders: %w", err)
+	}
+	return orders, nil
 }
 
 // newest returns the last place parked for each of the endpoints.

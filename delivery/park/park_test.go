@@ -2,6 +2,7 @@ package park
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -195,6 +196,56 @@ func TestReorder_FollowsTheConfiguration(t *testing.T) {
 	require.NoError(t, s.Reorder(t.Context(), "a", mapping.OrderKey))
 	names, _ = next(t, s, nil, 10)
 	require.ElementsMatch(t, []string{"event-3", "event-4"}, names)
+}
+
+// What another process adds is queued by the order that holds for the endpoint, whatever that process believes.
+func TestOrder_HoldsForWhatOthersAdd(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	require.NoError(t, s.Order(t.Context(), "a", mapping.OrderKey))
+	require.NoError(t, s.Order(t.Context(), "a", mapping.OrderNone), "it is known already")
+	held, none := item(1, "k"), item(2, "k")
+	held.Due = time.Now().Add(time.Hour)
+	none.Lane, none.Ordered = "", false
+	_, err := s.Add(t.Context(), []delivery.Parked{held, none, item(3, "other")})
+	require.NoError(t, err)
+	names, _ := next(t, s, nil, 10)
+	require.Equal(t, []string{"event-3"}, names)
+	require.NoError(t, s.Reorder(t.Context(), "a", mapping.OrderStrict), "as a relay that begins with another file")
+	names, _ = next(t, s, nil, 10)
+	require.Empty(t, names)
+}
+
+// More queues than are let through at a time, some of whose names are hashes.
+func TestReorder_LetsTheFirstOfEveryQueueThrough(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	require.NoError(t, s.Reorder(t.Context(), "a", mapping.OrderStrict))
+	var rows []delivery.Parked
+	const keys = 2500
+	for n := range 2 * keys {
+		key := fmt.Sprint("key-", n%keys)
+		if n%keys%10 == 0 {
+			key = strings.Repeat("x", maxQueue) + key
+		}
+		rows = append(rows, item(n+1, key))
+	}
+	park(t, s, rows...)
+	require.NoError(t, s.Reorder(t.Context(), "a", mapping.OrderKey))
+	names, found := next(t, s, nil, 3*keys)
+	require.Len(t, names, 2*keys)
+	seen := map[string]int{}
+	for i := range found {
+		n := number(&found[i])
+		require.Less(t, seen[found[i].Lane], n)
+		require.Equal(t, found[i].Event.Key, found[i].Lane)
+		seen[found[i].Lane] = n
+	}
+	found[0].Due = time.Now().Add(time.Hour)
+	settle(t, s, nil, found[0])
+	b, err := s.Backlog(t.Context(), "a", 10)
+	require.NoError(t, err)
+	require.Equal(t, []string{found[0].Lane}, b.Blocked)
 }
 
 func TestNext_ReturnsWhatWasGivenUpAlsoAfterAFailure(t *testing.T) {

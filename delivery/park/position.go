@@ -73,7 +73,10 @@ WHERE (p.lsn, p.ordinal) <= (excluded.lsn, excluded.ordinal) OR p.slot <> exclud
 // DeletePositions deletes the positions of the endpoints, or with none all of them. A slot made anew, or a
 // position that should go back, starts from this.
 func (s *Store) DeletePositions(ctx context.Context, endpoints ...string) error {
-	_, err := s.pool.Exec(ctx, s.sql(`DELETE FROM {{schema}}.position WHERE endpoint = ANY ($1) OR $2`), slices.Concat([]string{}, endpoints), len(endpoints) == 0)
+	err := s.write(ctx, nil, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, s.sql(`DELETE FROM {{schema}}.position WHERE endpoint = ANY ($1) OR $2`), slices.Concat([]string{}, endpoints), len(endpoints) == 0)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("delete positions: %w", err)
 	}
@@ -108,7 +111,10 @@ func (s *Store) Unplace(ctx context.Context) error {
 		return err
 	}
 	err = s.write(ctx, endpoints, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, s.sql(`UPDATE {{schema}}.delivery SET lsn = '0/0', ordinal = 0 WHERE lsn > '0/0'`))
+		_, err := tx.Exec(ctx, s.sql(`
+UPDATE {{schema}}.delivery d SET lsn = '0/0', ordinal = n.ordinal
+FROM (SELECT id, row_number() OVER (PARTITION BY endpoint ORDER BY lsn, ordinal, id) AS ordinal FROM {{schema}}.delivery) n
+WHERE d.id = n.id`))
 		return err
 	})
 	if err != nil {
