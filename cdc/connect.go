@@ -33,12 +33,7 @@ var relaxed = map[string]string{
 	"wal_sender_timeout":                  "60s", // 0 would mean that the server never asks whether we live
 }
 
-// What connecting to one address may take where the URL has no connect_timeout: less if it names another host, which may be the
-// one that answers. A host that is cut off or has lost its power turns nobody away.
-const (
-	connectTimeout = 15 * time.Second
-	hostTimeout    = 3 * time.Second // so that a caller with five seconds reaches the second
-)
+const connectTimeout = 15 * time.Second
 
 // configure parses a libpq URL or keywords and pins what the meaning of our queries and rows depends on.
 func configure(url string, replication bool) (*pgconn.Config, error) {
@@ -59,26 +54,7 @@ func configure(url string, replication bool) (*pgconn.Config, error) {
 	if replication {
 		cfg.RuntimeParams["replication"] = "database"
 	}
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = connectTimeout
-		if hosts(cfg) > 1 {
-			cfg.ConnectTimeout = hostTimeout
-		}
-	}
 	return cfg, nil
-}
-
-// hosts counts the servers that a URL names. There are fallbacks to the same one too, without TLS.
-func hosts(cfg *pgconn.Config) int {
-	type server struct {
-		host string
-		port uint16
-	}
-	named := map[server]bool{{cfg.Host, cfg.Port}: true}
-	for _, f := range cfg.Fallbacks {
-		named[server{f.Host, f.Port}] = true
-	}
-	return len(named)
 }
 
 // connect opens a connection, for replication or for plain SQL.
@@ -87,12 +63,7 @@ func connect(ctx context.Context, url string, replication bool) (*pgconn.PgConn,
 	if err != nil {
 		return nil, err
 	}
-	return connectTo(ctx, cfg)
-}
-
-func connectTo(ctx context.Context, cfg *pgconn.Config) (*pgconn.PgConn, error) {
-	// pgconn gives each address its time, but not the look-up of its name, and a name may have several.
-	ctx, cancel := context.WithTimeout(ctx, max(connectTimeout, time.Duration(hosts(cfg)+1)*cfg.ConnectTimeout))
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
