@@ -2,7 +2,6 @@ package cdc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -27,8 +26,8 @@ type Range struct {
 
 // Scan hands over the rows that are in the outbox tables now, oldest first by their time column and then by id, in the form
 // in which the stream handed them over when they were new: the same columns, the same text. What the table does not
-// tell is missing: Place and Tx are zero, and CommitTime is when the scan began. All rows are of one snapshot, and few
-// of them are in memory at a time. An error of each ends the scan and is returned.
+// tell is missing: Place and Tx are zero, and CommitTime is when the scan began. All rows are of one snapshot. Of one table
+// a single row is in memory at a time, of several at most 64 of each. An error of each ends the scan and is returned.
 func Scan(ctx context.Context, src Source, r Range, each func(*Row) error) error {
 	conn, err := connect(ctx, src.URL, false)
 	if err != nil {
@@ -66,11 +65,15 @@ SET LOCAL cursor_tuple_fraction = 1; SELECT floor(extract(epoch FROM now()) * 10
 	}
 }
 
-// scan is a transaction with a cursor for each table.
+// scan is a transaction with a cursor for each table. Rows are taken from the connection one by one, as they are wanted: what
+// has not been read yet is the server's to keep, and it stops sending when the connection is full.
 type scan struct {
 	conn    *pgconn.PgConn
 	now     time.Time
 	cursors []*scanCursor
+
+	results *pgconn.MultiResultReader
+	reading *scanCursor // that results are of; nil: nothing is left to read
 }
 
 // open declares the cursor of a table.
@@ -194,7 +197,7 @@ func scanFault(ctx context.Context, url, table string, at *catalogTable, err err
 func (s *scan) earliest(ctx context.Context) (*scanCursor, error) {
 	var next *scanCursor
 	for _, c := range s.cursors {
-		if err := c.fill(ctx, s); err != nil {
+		if err := s.fill(ctx, c); err != nil {
 			return nil, err
 		}
 		if len(c.rows) > 0 && (next == nil || c.rows[0].at < next.rows[0].at) {
@@ -204,10 +207,11 @@ func (s *scan) earliest(ctx context.Context) (*scanCursor, error) {
 	return next, nil
 }
 
-// How many rows are fetched at once: as many as take about so many bytes.
+// How many rows are asked for at once: as many as took about so many bytes the last time. How large the next ones are nobody
+// knows, and what is left of a fetch has to be read before another table can be asked, so it is never more than scanBatchMax.
 const (
 	scanBatchMin = 8
-	scanBatchMax = 2000
+	scanBatchMax = 64
 	scanBytes    = 2 << 20
 )
 
@@ -216,8 +220,10 @@ type scanCursor struct {
 	name  string
 	table *Table
 	rows  []scannedRow
-	batch int // rows of the next fetch
+	batch int // rows of a fetch
 	ended bool
+
+	got, size int // rows and bytes of the fetch at hand
 }
 
 type scannedRow struct {
@@ -232,40 +238,61 @@ func (c *scanCursor) take() *Row {
 	return row
 }
 
-// fill fetches when none is left.
-func (c *scanCursor) fill(ctx context.Context, s *scan) error {
-	if len(c.rows) > 0 || c.ended {
-		return nil
-	}
-	size, err := c.fetch(ctx, s)
-	if err != nil {
-		return fmt.Errorf("read table %s: %w", c.table, err)
-	}
-	c.ended = len(c.rows) < c.batch
-	switch {
-	case size > scanBytes:
-		c.batch = max(1, c.batch/2)
-	case size < scanBytes/2:
-		c.batch = min(scanBatchMax, 2*c.batch)
+// fill reads a row when none is there.
+func (s *scan) fill(ctx context.Context, c *scanCursor) error {
+	for len(c.rows) == 0 && !c.ended {
+		if s.reading != c {
+			if err := s.fetch(ctx, c); err != nil {
+				return err
+			}
+		}
+		if err := s.read(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (c *scanCursor) fetch(ctx context.Context, s *scan) (size int, err error) {
-	results := s.conn.Exec(ctx, fmt.Sprintf("FETCH %d FROM %s", c.batch, c.name))
-	c.rows = nil
-	var bad error
-	for results.NextResult() {
-		for result := results.ResultReader(); result.NextRow(); {
-			values := result.Values()
-			at, parseErr := strconv.ParseFloat(string(values[0]), 64)
-			bad = errors.Join(bad, parseErr)
-			row := &Row{CommitTime: s.now, Table: c.table, Values: ownValues(values[1:])}
-			size += row.Size()
-			c.rows = append(c.rows, scannedRow{at, row})
+// fetch asks for rows of c, after what is left of another's.
+func (s *scan) fetch(ctx context.Context, c *scanCursor) error {
+	for s.reading != nil {
+		if err := s.read(); err != nil {
+			return err
 		}
 	}
-	return size, errors.Join(results.Close(), bad)
+	s.results = s.conn.Exec(ctx, fmt.Sprintf("FETCH %d FROM %s", c.batch, c.name))
+	s.results.NextResult() // what it does not find, Close says in read
+	s.reading, c.got, c.size = c, 0, 0
+	return nil
+}
+
+// read takes one row, or the end of the fetch, from the connection.
+func (s *scan) read() error {
+	c := s.reading
+	if result := s.results.ResultReader(); result != nil && result.NextRow() {
+		values := result.Values()
+		at, err := strconv.ParseFloat(string(values[0]), 64)
+		if err != nil {
+			return fmt.Errorf("read table %s: %w", c.table, err)
+		}
+		row := &Row{CommitTime: s.now, Table: c.table, Values: ownValues(values[1:])}
+		c.rows = append(c.rows, scannedRow{at, row})
+		c.got++
+		c.size += row.Size()
+		return nil
+	}
+	s.reading = nil
+	if err := s.results.Close(); err != nil {
+		return fmt.Errorf("read table %s: %w", c.table, err)
+	}
+	c.ended = c.got < c.batch
+	switch {
+	case c.size > scanBytes:
+		c.batch = max(1, c.batch/2)
+	case c.size < scanBytes/2:
+		c.batch = min(scanBatchMax, 2*c.batch)
+	}
+	return nil
 }
 
 // ownValues copies values out of the read buffer, all into one piece of memory.

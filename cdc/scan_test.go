@@ -109,6 +109,49 @@ func TestScan_TakesNoMemoryForABigTable(t *testing.T) {
 	require.Less(t, most, uint64(64<<20), "the rows are over 100 MB")
 }
 
+// Small rows say nothing about those after them: how many are asked for at once must not follow from them alone.
+func TestScan_TakesNoMemoryForLargeRowsAfterManySmallOnes(t *testing.T) { //nolint:paralleltest // measures memory
+	const small, large, size = 6000, 150, 512 << 10
+	for name, tc := range map[string]struct {
+		tables int
+		most   int64
+	}{
+		"one table, row by row": {1, 12 << 20},
+		"two, in turns":         {2, 2*64*size + 12<<20}, // what is left of a fetch is in memory while the other is read
+	} {
+		t.Run(name, func(t *testing.T) { //nolint:paralleltest // measures memory
+			s := fresh(t)
+			for i := range tc.tables {
+				table := "outbox"
+				if i > 0 {
+					table = fmt.Sprint("outbox_", i)
+					s.exec(`CREATE TABLE ` + table + ` (LIKE outbox INCLUDING ALL)`)
+					s.exec(`ALTER PUBLICATION relay ADD TABLE ` + table)
+					s.src.Tables = append(s.src.Tables, cdc.SourceTable{Name: "public." + table})
+				}
+				s.exec(`INSERT INTO `+table+` (type, payload, created_at) SELECT 't', jsonb_build_object('pad', repeat('x', CASE WHEN g > $1 THEN $3::int ELSE 300 END)),
+					'2026-01-01'::timestamptz + g * interval '1 ms' FROM generate_series(1, $1::int + $2::int) g`, small, large, size)
+			}
+			heap := func() int64 {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				return int64(m.HeapAlloc)
+			}
+			seen, before, most := 0, heap(), int64(0)
+			require.NoError(t, cdc.Scan(t.Context(), s.src, cdc.Range{}, func(row *cdc.Row) error {
+				if seen++; row.Size() >= size && seen%5 == 0 {
+					most = max(most, heap())
+				}
+				return nil
+			}))
+			require.Equal(t, tc.tables*(small+large), seen)
+			t.Logf("at most %d MiB", (most-before)>>20)
+			require.Less(t, most-before, tc.most)
+		})
+	}
+}
+
 func TestScan_EndsWithTheErrorOfItsReader(t *testing.T) {
 	t.Parallel()
 	s := fresh(t)
