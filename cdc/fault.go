@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -116,6 +118,12 @@ func connectFault(cfg *pgconn.Config, err error) error {
 	case codeNoHBA:
 		return &Fault{FaultConnection, "the server refuses role " + role, "check that the role may log in, and add a line for it to pg_hba.conf", err}
 	case codeMissing:
+		if !namesOurSetting(err) {
+			return &Fault{
+				FaultConnection, "source.url has a parameter that neither relay nor the server knows",
+				"take it out of source.url, or of PGOPTIONS", err,
+			}
+		}
 		return &Fault{FaultVersion, "the server does not know a setting of PostgreSQL 14", "use PostgreSQL 14 or later, without a pooler between", err}
 	case codeProtocol:
 		return &Fault{FaultConnection, "what answers at " + server + " is not a Postgres server; a pooler cannot carry replication", "point source.url at the server itself", err}
@@ -123,6 +131,21 @@ func connectFault(cfg *pgconn.Config, err error) error {
 		return &Fault{FaultConnection, "server " + server + " is starting up or shutting down", "", err}
 	}
 	return &Fault{FaultConnection, "no connection to " + server, "check source.url, and that the server runs and can be reached", err}
+}
+
+// namesOurSetting reports whether the server's message names a setting that relay asks for, and not one that only the URL
+// does. Servers speak other languages and quote otherwise, so it goes by the words.
+func namesOurSetting(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return false
+	}
+	words := strings.FieldsFunc(pg.Message, func(r rune) bool { return r != '_' && r != '.' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	return slices.ContainsFunc(words, func(word string) bool {
+		_, fixed := pinned[word]
+		_, preset := relaxed[word]
+		return fixed || preset
+	})
 }
 
 // startFault turns an error of START_REPLICATION, or of the stream itself, into a fault where it is one.
