@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"strings"
 	"time"
@@ -35,10 +36,27 @@ func (r *sidecar) status(ctx context.Context) relayStatus {
 		}
 		s.Endpoints = append(s.Endpoints, e)
 	}
-	if _, err := addParked(ctx, r.store, s.Endpoints); err != nil {
-		s.Source.LastError = err.Error()
-	}
+	s.Unread = r.addParked(ctx, s.Endpoints)
 	return s
+}
+
+// parkedTimeout is how long a status waits for the relay's own tables: less than relay status waits for all of it (statusTimeout),
+// which is known without them.
+const parkedTimeout = 4 * time.Second
+
+// addParked adds what is parked to a status, or says why that is not known.
+func (r *sidecar) addParked(ctx context.Context, endpoints []endpointStatus) string {
+	ctx, cancel := context.WithTimeout(ctx, parkedTimeout)
+	defer cancel()
+	_, err := addParked(ctx, r.store, endpoints)
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the relay's own tables did not answer within " + parkedTimeout.String()
+	default:
+		return err.Error()
+	}
 }
 
 // laneStatus is what a lane knows of its endpoint.

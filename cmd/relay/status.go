@@ -12,6 +12,7 @@ type relayStatus struct {
 	Source    sourceStatus     `json:"source"`
 	Window    windowStatus     `json:"window"`
 	Endpoints []endpointStatus `json:"endpoints"`
+	Unread    string           `json:"parked_error,omitempty"` // why it is not known what is parked, which is not in Endpoints then
 }
 
 // sourceStatus is how far the stream is.

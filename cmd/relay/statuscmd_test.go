@@ -70,6 +70,27 @@ func TestStatus_SaysThatAllIsWellAndWhatIsNot(t *testing.T) {
 	require.NotNil(t, report.Source.Retained)
 }
 
+func TestStatus_SaysThatItDoesNotKnowWhatIsParkedAndHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	r := startRelay(t, "  billing: {url: \"http://127.0.0.1:1\"}\n")
+	conn := r.connect()
+	r.exec(conn, `BEGIN`)
+	r.exec(conn, `LOCK TABLE relay.delivery`)
+	asked := make(chan result, 1) // 1: its only value
+	address := strings.TrimPrefix(r.Admin(), "http://")
+	go func() { asked <- relayOut(t, "status", "-c", r.Config, "--address", address) }()
+	r.eventually(func() bool {
+		return r.number(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
+	}, "it counts")
+	require.Contains(t, r.get("/metrics"), "relay_replication_lag_bytes", "while that lasts")
+	got := <-asked
+	require.Equal(t, exitFailed, got.status)
+	require.Contains(t, strings.Join(strings.Fields(got.out), " "), "what is parked is not known: the relay's own tables did not answer within 4s", got.err)
+	r.exec(conn, `ROLLBACK`)
+	got = relayOut(t, "status", "-c", r.Config, "--address", address)
+	require.Zero(t, got.status, got.out)
+}
+
 func TestStatus_TellsApartWhatCannotBeAsked(t *testing.T) {
 	t.Parallel()
 	ep := deliverytest.New(t, nil) // answers 200 to everything, and is no relay

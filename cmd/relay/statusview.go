@@ -30,6 +30,9 @@ func (r *statusReport) judge() {
 	if problem := r.Source.risk(); problem != "" {
 		add("%s", problem)
 	}
+	if r.Unread != "" {
+		add("what is parked is not known: %s", strings.Join(strings.Fields(r.Unread), " "))
+	}
 	for _, e := range r.Endpoints {
 		switch e.State {
 		case "down":

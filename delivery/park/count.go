@@ -18,9 +18,22 @@ const countShare = 20
 
 // counter keeps the last counts. Counting goes through all that is parked, and whoever scrapes does not know how much that is.
 type counter struct {
-	mu     sync.Mutex // also while counting: who asks meanwhile gets the same answer
-	counts map[string]Count
-	until  time.Time // when to count again
+	once sync.Once
+	turn chan struct{} // 1: in it while one counts. Who asks meanwhile gets the same answer, if he has the time to wait for it
+
+	counts map[string]Count // these two by turn
+	until  time.Time        // when to count again
+}
+
+// enter waits for the turn, which ends with the function that it returns.
+func (c *counter) enter(ctx context.Context) (leave func(), err error) {
+	c.once.Do(func() { c.turn = make(chan struct{}, 1) })
+	select {
+	case c.turn <- struct{}{}:
+		return func() { <-c.turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 const countSQL = `
@@ -34,8 +47,11 @@ SELECT endpoint, 0, count(*) FROM {{schema}}.delivery WHERE state = 'dead' GROUP
 // twenty times what counting took, so that it never takes more than a twentieth of a core, however often it is called.
 func (s *Store) Counts(ctx context.Context) (map[string]Count, error) {
 	c := &s.counter
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	leave, err := c.enter(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("count parked deliveries: %w", err)
+	}
+	defer leave()
 	if time.Now().Before(c.until) {
 		return maps.Clone(c.counts), nil
 	}

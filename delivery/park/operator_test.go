@@ -163,3 +163,34 @@ func TestCounts_TakeNoMoreThanTheirShareOfTheTime(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]Count{"a": {Waiting: 1}}, counts)
 }
+
+func TestCounts_WaitForNobodyLongerThanTheyMay(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	held, err := s.pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer held.Rollback(t.Context()) //nolint:errcheck // it may have ended
+	_, err = held.Exec(t.Context(), `LOCK TABLE relay.delivery`)
+	require.NoError(t, err)
+	first := make(chan error, 1) // 1: its only value
+	go func() {
+		_, err := s.Counts(t.Context())
+		first <- err
+	}()
+	require.Eventually(t, func() bool { return s.pool.Stat().AcquiredConns() == 2 }, time.Minute, time.Millisecond, "one counts")
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	second := make(chan error, 1)
+	go func() {
+		_, err := s.Counts(short)
+		second <- err
+	}()
+	select {
+	case err := <-second:
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "it waits for the one that counts")
+	}
+	require.NoError(t, held.Rollback(t.Context()))
+	require.NoError(t, <-first)
+}
