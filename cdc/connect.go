@@ -33,8 +33,6 @@ var relaxed = map[string]string{
 	"wal_sender_timeout":                  "60s", // 0 would mean that the server never asks whether we live
 }
 
-const connectTimeout = 15 * time.Second
-
 // configure parses a libpq URL or keywords and pins what the meaning of our queries and rows depends on.
 func configure(url string, replication bool) (*pgconn.Config, error) {
 	cfg, err := pgconn.ParseConfig(url)
@@ -45,6 +43,7 @@ func configure(url string, replication bool) (*pgconn.Config, error) {
 		cfg.RuntimeParams = make(map[string]string)
 	}
 	libpq.DropClientSide(cfg.RuntimeParams)
+	libpq.Bound(cfg)
 	for name, value := range relaxed {
 		if _, ok := cfg.RuntimeParams[name]; !ok {
 			cfg.RuntimeParams[name] = value
@@ -63,7 +62,12 @@ func connect(ctx context.Context, url string, replication bool) (*pgconn.PgConn,
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	return connectTo(ctx, cfg)
+}
+
+func connectTo(ctx context.Context, cfg *pgconn.Config) (*pgconn.PgConn, error) {
+	// pgconn gives each address its time, but not the look-up of its name, and a name may have several.
+	ctx, cancel := context.WithTimeout(ctx, max(libpq.ConnectTimeout, time.Duration(libpq.Hosts(cfg)+1)*cfg.ConnectTimeout))
 	defer cancel()
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {

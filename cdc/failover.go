@@ -3,9 +3,10 @@ package cdc
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"relay/internal/libpq"
 )
 
 // failoverVersion is the first major version whose logical slots a standby can synchronise.
@@ -57,9 +58,7 @@ const standbySQL = `SELECT (SELECT coalesce(to_jsonb(s)->>'failover', '') FROM p
 // failover says what a fail-over would do to the slot, as far as it shows on the primary. It is advice: who has no standby
 // needs none of it.
 func (in *inspection) failover(ctx context.Context, url, name string) error {
-	if cfg, err := configure(url, false); err == nil && cfg.ValidateConnect == nil && slices.ContainsFunc(cfg.Fallbacks, func(f *pgconn.FallbackConfig) bool {
-		return f.Host != cfg.Host || f.Port != cfg.Port
-	}) {
+	if cfg, err := configure(url, false); err == nil && cfg.ValidateConnect == nil && libpq.Hosts(cfg) > 1 {
 		in.warn("fail-over", "source.url names several servers, and not which of them it means: relay may find a standby, and wait there", "add target_session_attrs=read-write")
 	}
 	rows, err := query(ctx, in.conn, fmt.Sprintf(standbySQL, quoteLiteral(name)))

@@ -2,6 +2,7 @@ package cdc
 
 import (
 	"context"
+	"net"
 	"time"
 )
 
@@ -34,7 +35,7 @@ func (n *session) waitRoom(ctx context.Context, room <-chan struct{}) error {
 		}
 		if probe == nil && now.Sub(began) > probeAfter {
 			probe = make(chan error, 1) // for a probe that nobody waits for any more
-			go func() { probe <- goingDown(probing, n.cfg.URL) }()
+			go func() { probe <- goingDown(probing, n.cfg.URL, n.net.RemoteAddr()) }()
 		}
 		if err := n.tend(now); err != nil {
 			return err
@@ -43,11 +44,21 @@ func (n *session) waitRoom(ctx context.Context, room <-chan struct{}) error {
 	return nil
 }
 
-// goingDown returns the error by which a server that shuts down turns new connections away, and nil otherwise.
-func goingDown(ctx context.Context, url string) error {
+// goingDown returns the error by which the server at an address turns new connections away when it shuts down, and nil
+// otherwise. The other hosts of the URL are not asked: what they say is not of this server, and one that is dead says nothing in time.
+func goingDown(ctx context.Context, url string, server net.Addr) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	conn, err := connect(ctx, url, false)
+	cfg, err := configure(url, false)
+	if err != nil {
+		return nil
+	}
+	// Each host is tried by its own name, which a certificate may be for; all of them are this one address.
+	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, server.Network(), server.String())
+	}
+	conn, err := connectTo(ctx, cfg)
 	if err == nil {
 		closeConn(conn)
 		return nil

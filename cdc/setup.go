@@ -162,7 +162,7 @@ func (s *setup) slotFault(ctx context.Context, err error) error {
 	if !errors.Is(err, context.DeadlineExceeded) && !pgconn.Timeout(err) {
 		return err
 	}
-	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), setupPatience)
 	defer cancel()
 	blockers, lookErr := readBlockers(looking, s.src.URL)
 	if lookErr != nil {

@@ -93,12 +93,22 @@ func TestStream_OutlivesRestartsOfTheServer(t *testing.T) {
 
 func TestStream_LetsTheServerShutDownWithWorkOpen(t *testing.T) {
 	t.Parallel()
-	for name, fullAt := range map[string]int{"reading": 0, "full": 5} {
+	cases := map[string]struct {
+		fullAt int
+		behind bool // another host that says nothing
+	}{"reading": {0, false}, "full": {5, false}, "full, behind a dead host": {5, true}}
+	for name, with := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := pgtest.Cluster(t, pgtemp.Options{})
 			s := setup(t, c.URL("postgres"))
-			run := s.stream(func(_ *cdc.StreamConfig, r *recorder) { r.hold, r.fullAt = true, fullAt })
+			run := s.stream(func(cfg *cdc.StreamConfig, r *recorder) {
+				r.hold, r.fullAt = true, with.fullAt
+				if with.behind {
+					cfg.URL = cdctest.BehindSilent(t, cfg.URL)
+					cfg.URL += sep(cfg.URL) + "connect_timeout=2"
+				}
+			})
 			s.write(1, 10)
 			run.wait(t, 5)
 			began := time.Now()

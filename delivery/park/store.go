@@ -68,7 +68,12 @@ func Open(ctx context.Context, url, schema string, logger *slog.Logger) (*Store,
 		return nil, err
 	}
 	s := New(nil, schema, logger)
-	cfg.AfterConnect = s.admit
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		// The pool's context outlives who asked for a connection: a server that falls silent now would keep its place for ever.
+		ctx, cancel := context.WithTimeout(ctx, libpq.ConnectTimeout)
+		defer cancel()
+		return s.admit(ctx, conn)
+	}
 	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("open the relay's own tables: %w", err)
 	}
@@ -88,6 +93,7 @@ func PoolConfig(url string) (*pgxpool.Config, error) {
 	}
 	cfg.MaxConns = maxConnections
 	libpq.DropClientSide(cfg.ConnConfig.RuntimeParams)
+	libpq.Bound(&cfg.ConnConfig.Config)
 	pin(cfg.ConnConfig)
 	for _, name := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"} {
 		cfg.ConnConfig.RuntimeParams[name] = "off"
