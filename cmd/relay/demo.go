@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,6 +61,9 @@ Exit status: 0 every committed event arrived once and in order, 1 not so.`,
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
+	if err := forgetPostgres(); err != nil {
+		return err
+	}
 	d.view = newDemoView(d.c)
 	d.view.intro()
 	cleanUp := abandon.add(func() { err = errors.Join(err, d.close()) })
@@ -75,6 +79,19 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return interrupted(ctx, err)
 	}
 	return d.report(v)
+}
+
+// forgetPostgres takes the variables out of the environment that are meant for some other Postgres: whatever connects reads them,
+// and so does the relay that is started.
+func forgetPostgres() error {
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "PG") {
+			if err := os.Unsetenv(name); err != nil {
+				return fmt.Errorf("set aside %s: %w", name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // interrupted says so if that is why something failed.

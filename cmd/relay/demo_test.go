@@ -35,6 +35,7 @@ func requireEmpty(t *testing.T, dir string) {
 func TestDemoKeepsThePromiseAndLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	cmd, dir := demoCommand(t, "--duration", "5s", "--json")
+	cmd.Env = append(cmd.Env, "PGSERVICE=mine", "PGTARGETSESSIONATTRS=standby", "PGOPTIONS=-c nonsense=1", "PGSSLMODE=verify-full") // are for another Postgres
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	require.NoError(t, cmd.Run(), "%s%s", out.String(), errs.String())

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -52,9 +51,6 @@ func startDemoRelay(dir, admin string) (*demoRelay, error) {
 	r.cmd = exec.Command(self, "run", "--config", filepath.Join(dir, defaultConfig))
 	r.cmd.Stdout, r.cmd.Stderr = log, log
 	r.cmd.SysProcAttr = childAttr()
-	r.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, "PG") // meant for some other Postgres
-	})
 	if err := r.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start relay: %w", err)
 	}
