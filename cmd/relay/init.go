@@ -56,7 +56,7 @@ editors complete and check it. Edit it, then run: relay check`,
 func writeSample(path string, text []byte, force bool) error {
 	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	if force {
-		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+		flags = os.O_WRONLY | os.O_CREATE
 	}
 	f, err := os.OpenFile(path, flags, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -65,11 +65,27 @@ func writeSample(path string, text []byte, force bool) error {
 	if err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	_, err = f.Write(text)
+	err = empty(f)
+	if err == nil {
+		_, err = f.Write(text)
+	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
 	return nil
+}
+
+// empty makes a file that was there as good as new, for its owner alone before there is anything in it. What is no file, such as
+// /dev/stdout, is taken as it is.
+func empty(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	if err := f.Chmod(0o600); err != nil {
+		return err
+	}
+	return f.Truncate(0)
 }
 
 // writeSchema writes the JSON Schema, over one of an earlier version.

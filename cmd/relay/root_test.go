@@ -105,15 +105,21 @@ func TestInitWritesASampleThatLoadsAndKeepsWhatIsThere(t *testing.T) {
 	_, err = mapping.Parse(path, data, func(name string) (string, bool) { return "", false })
 	require.NoError(t, err)
 
-	require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
+	sample, mine := string(data), "mine, and longer than a sample"+strings.Repeat("#", len(data))
+	require.NoError(t, os.WriteFile(path, []byte(mine), 0o600))
+	require.NoError(t, os.Chmod(path, 0o644))
 	got := relayOut(t, "init", "-c", path)
 	require.Equal(t, exitFailed, got.status)
 	require.Contains(t, got.err, "--force")
 	data, err = os.ReadFile(path)
 	require.NoError(t, err)
-	require.Equal(t, "mine", string(data))
+	require.Equal(t, mine, string(data))
 
 	require.Zero(t, relayOut(t, "init", "-c", path, "--force").status)
+	require.Equal(t, sample, readFile(t, path))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, "-rw-------", info.Mode().String(), "secrets will stand in it, whoever could read the old one")
 	require.Zero(t, relayOut(t, "check", "-c", path, "--offline").status)
 }
 
