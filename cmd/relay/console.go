@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -121,7 +122,7 @@ func (c *console) paint(sgr, text string) string {
 
 // confirm asks before something that cannot be taken back. Without a terminal nobody can answer, so it refuses and
 // names the flag that answers beforehand.
-func (c *console) confirm(question string, yes bool) error {
+func (c *console) confirm(ctx context.Context, question string, yes bool) error {
 	if yes {
 		return nil
 	}
@@ -129,12 +130,40 @@ func (c *console) confirm(question string, yes bool) error {
 		return usagef("%s: not asked for lack of a terminal; add --yes if that is what you want", question)
 	}
 	c.note("%s? [y/N] ", question)
-	answer, _ := bufio.NewReader(c.in).ReadString('\n') // no answer is a no
+	answer, err := await(ctx, func() (string, error) {
+		text, _ := bufio.NewReader(c.in).ReadString('\n') // no answer is a no
+		return text, nil
+	})
+	if err != nil {
+		c.note("\n") // behind the question
+		return err
+	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
 		return nil
 	}
 	return errDeclined
+}
+
+// await returns what read returns, or errInterrupted once ctx is done. Nothing calls off a read from a terminal or a pipe: it is
+// left behind, as the process is about to end.
+func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1) // 1: nobody may wait for it any more
+	go func() {
+		value, err := read()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, errInterrupted
+	}
 }
 
 // count writes a number with its noun.

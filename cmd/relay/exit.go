@@ -17,6 +17,9 @@ const (
 // errDeclined is a no to the question a command asked.
 var errDeclined = errors.New("not done, as you did not say yes")
 
+// errInterrupted ends a command that was interrupted while it waited for input.
+var errInterrupted = errors.New("interrupted, nothing was done")
+
 // errReported ends a command that has said itself what is wrong.
 var errReported = errors.New("reported")
 

@@ -100,7 +100,7 @@ func (x *explain) run(ctx context.Context) (err error) {
 // events explains the event, or the rows.
 func (x *explain) events(ctx context.Context) ([]explainedEvent, error) {
 	if x.event != "" {
-		return x.own()
+		return x.own(ctx)
 	}
 	rows, err := x.rows(ctx)
 	if err != nil {
@@ -143,18 +143,10 @@ func (x *explain) rows(ctx context.Context) ([]*cdc.Row, error) {
 const maxEvent = 64 << 20
 
 // own explains the event of the command line.
-func (x *explain) own() ([]explainedEvent, error) {
-	text := []byte(x.event)
-	if x.event == "-" {
-		var err error
-		if text, err = io.ReadAll(io.LimitReader(x.in, maxEvent)); err != nil {
-			return nil, fmt.Errorf("read the event: %w", err)
-		}
-	} else if path, ok := strings.CutPrefix(x.event, "@"); ok {
-		var err error
-		if text, err = os.ReadFile(path); err != nil {
-			return nil, fmt.Errorf("read the event: %w", err)
-		}
+func (x *explain) own(ctx context.Context) ([]explainedEvent, error) {
+	text, err := await(ctx, x.text)
+	if err != nil {
+		return nil, fmt.Errorf("read the event: %w", err)
 	}
 	ev, err := x.current.parse(text, x.now)
 	if err != nil {
@@ -167,6 +159,17 @@ func (x *explain) own() ([]explainedEvent, error) {
 		}
 	}
 	return []explainedEvent{x.explain(ev, edited)}, nil
+}
+
+// text is the event of the command line as it was written, there or elsewhere.
+func (x *explain) text() ([]byte, error) {
+	if x.event == "-" {
+		return io.ReadAll(io.LimitReader(x.in, maxEvent))
+	}
+	if path, ok := strings.CutPrefix(x.event, "@"); ok {
+		return os.ReadFile(path)
+	}
+	return []byte(x.event), nil
 }
 
 // parse makes an event as if it were of the configuration's first table.

@@ -122,9 +122,9 @@ func (r *replay) ask(ctx context.Context, c *console) error {
 		return err
 	}
 	if !c.interactive() {
-		return c.confirm("replay more than one row to "+r.endpoint, false)
+		return c.confirm(ctx, "replay more than one row to "+r.endpoint, false)
 	}
-	return c.confirm(fmt.Sprintf("replay %s to %s", count(n, "row", "rows"), r.endpoint), false)
+	return c.confirm(ctx, fmt.Sprintf("replay %s to %s", count(n, "row", "rows"), r.endpoint), false)
 }
 
 // read hands over the events that are for the endpoint, in order, and counts the other rows.

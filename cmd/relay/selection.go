@@ -86,7 +86,7 @@ func (s *selection) ask(ctx context.Context, c *console, store *park.Store, verb
 	if err != nil || len(found) < 2 {
 		return err
 	}
-	return c.confirm(verb+" "+s.String(), s.assent)
+	return c.confirm(ctx, verb+" "+s.String(), s.assent)
 }
 
 // wantEndpoint refuses the name of an endpoint that is neither in relay.yaml nor has anything parked: it is misspelt.

@@ -25,7 +25,7 @@ outbox table, but a new slot does not bring them. Outbox and the relay's own tab
 				return err
 			}
 			question := fmt.Sprintf("drop replication slot %q and publication %q", cfg.Source.Slot, cfg.Source.Publication)
-			if err := c.confirm(question, yes); err != nil {
+			if err := c.confirm(cmd.Context(), question, yes); err != nil {
 				return err
 			}
 			done, err := cdc.Teardown(cmd.Context(), sourceOf(cfg))
