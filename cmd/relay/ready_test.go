@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -33,5 +34,34 @@ func TestReady_MeansThatTheServerIsHeardAndTheSlotIsOursOrAnothers(t *testing.T)
 		ok, why := judgeStream(c.status, c.problem, c.unmade, now)
 		require.Equal(t, c.ok, ok, c.why)
 		require.Equal(t, c.why, why)
+	}
+}
+
+func TestReady_SaysWhatComesAfterATenure(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		end  func(r *running, stop func())
+		says string
+	}{
+		"slot lost": {func(r *running, _ func()) { r.loseSlot() }, "the slot is lost, beginning again"},
+		"stop":      {func(_ *running, stop func()) { stop() }, "stopping"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := prepareRelay(t, "  one: {url: \"http://127.0.0.1:1\"}\n")
+			r.amend("hold: 1s", "hold: 1s, on_slot_lost: recreate")
+			require.Zero(t, relayOut(t, "setup", "-c", r.Config).status)
+			s := r.inside()
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			served := make(chan error, 1) // 1: its only value
+			go func() { served <- s.serve(ctx) }()
+			r.eventually(func() bool { ok, why := s.ready(); return ok && why == "streaming" }, "it streams")
+			c.end(r, stop)
+			require.NoError(t, <-served)
+			ok, why := s.ready()
+			require.False(t, ok)
+			require.Equal(t, c.says, why)
+		})
 	}
 }

@@ -116,9 +116,22 @@ func (r *sidecar) serve(ctx context.Context) error {
 		return err
 	}
 	r.enter(t)
-	r.phase.Store(&phase{})
-	defer r.tenure.Store(nil)
-	return t.run(ctx)
+	err = t.run(ctx)
+	r.phase.Store(after(ctx, err))
+	r.tenure.Store(nil) // ready asks the phase from now on
+	return err
+}
+
+// after is what the relay does when a tenure has ended.
+func after(ctx context.Context, err error) *phase {
+	switch {
+	case err != nil:
+		return &phase{why: err.Error()}
+	case ctx.Err() != nil:
+		return &phase{why: "stopping"}
+	default:
+		return &phase{why: "the slot is lost, beginning again"}
+	}
 }
 
 // enter makes a tenure the one that reloads are for. It was prepared a moment ago: what was taken from the file since is made up
