@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Existing says what becomes of the rows that are there when the slot is made.
@@ -40,9 +41,10 @@ func CheckSlot(ctx context.Context, src Source) error {
 	return slot.fault(src.Slot, srv.database)
 }
 
-// Recreate makes a slot in the place of one that is lost, when the rows of src.Existing are durable.
+// Recreate makes a slot in the place of one that is lost, when the rows of src.Existing are durable. Nobody else may stream from
+// the slot: one that somebody makes meanwhile, and does not use, is replaced, lest rows are lost between the two.
 func Recreate(ctx context.Context, src Source) error {
-	err := createSlotWith(ctx, &src)
+	err := createSlotWith(ctx, &src, true)
 	if err == nil {
 		return nil
 	}
@@ -59,7 +61,10 @@ func Recreate(ctx context.Context, src Source) error {
 //
 // A slot cannot be renamed, and one that is there already is taken to be complete. So the rows are read in the snapshot of a
 // temporary slot, which the server drops when this process dies, and the lasting one is made from it as the last step.
-func createSlotWith(ctx context.Context, src *Source) error {
+//
+// What is committed between that point and the one of a slot that somebody else makes meanwhile is in neither. Replace says to
+// put ours, which begins earlier and so sends all that the other would, in its place.
+func createSlotWith(ctx context.Context, src *Source, replace bool) error {
 	conn, err := connect(ctx, src.URL, true)
 	if err != nil {
 		return err
@@ -87,10 +92,10 @@ func createSlotWith(ctx context.Context, src *Source) error {
 	if err := src.Existing.End(ctx); err != nil {
 		return err
 	}
-	return copySlot(ctx, src, temporary)
+	return copySlot(ctx, src, temporary, point, replace)
 }
 
-func copySlot(ctx context.Context, src *Source, from string) error {
+func copySlot(ctx context.Context, src *Source, from string, point LSN, replace bool) error {
 	conn, err := connect(ctx, src.URL, false)
 	if err != nil {
 		return err
@@ -101,9 +106,56 @@ func copySlot(ctx context.Context, src *Source, from string) error {
 	if err != nil {
 		return fmt.Errorf("drop the lost replication slot: %w", err)
 	}
-	_, err = query(ctx, conn, fmt.Sprintf(`SELECT pg_copy_logical_replication_slot(%s, %s, false)`, quoteLiteral(from), quoteLiteral(src.Slot)))
+	sql := fmt.Sprintf(`SELECT pg_copy_logical_replication_slot(%s, %s, false)`, quoteLiteral(from), quoteLiteral(src.Slot))
+	_, err = query(ctx, conn, sql)
+	for pgCode(err) == codeDuplicateObject {
+		good, takenErr := takenSlot(ctx, conn, src, point, replace)
+		if takenErr != nil {
+			return takenErr
+		}
+		if good {
+			return failOver(ctx, src)
+		}
+		_, err = query(ctx, conn, sql)
+	}
 	if err != nil {
 		return fmt.Errorf("create replication slot: %w", err)
 	}
 	return failOver(ctx, src)
+}
+
+// takenSlot looks at a slot that somebody made while we did, and reports whether it does: it begins no later than the rows end
+// that were handed over. One that does not is dropped if it may be replaced.
+func takenSlot(ctx context.Context, conn *pgconn.PgConn, src *Source, point LSN, replace bool) (bool, error) {
+	srv, err := readServer(ctx, conn)
+	if err != nil {
+		return false, err
+	}
+	slot, err := readSlot(ctx, conn, src.Slot)
+	if err != nil || slot == nil {
+		return false, err
+	}
+	if err := slot.fault(src.Slot, srv.database); err != nil {
+		return false, err
+	}
+	if slot.confirmed > 0 && slot.confirmed <= point {
+		return true, nil
+	}
+	drop := "SELECT pg_drop_replication_slot(" + quoteLiteral(src.Slot) + ")"
+	if replace && slot.activePID == "" {
+		if _, err := query(ctx, conn, drop); err != nil && pgCode(err) != codeInUse && pgCode(err) != codeMissing {
+			return false, fmt.Errorf("drop the replication slot that was made meanwhile: %w", err)
+		}
+		return false, nil
+	}
+	taken := &Fault{
+		Kind:    FaultSlotTaken,
+		Problem: fmt.Sprintf("replication slot %s was made by somebody else meanwhile: rows committed between %s and its own begin are not streamed", src.Slot, point),
+		Remedy:  drop + "; then run relay setup again",
+	}
+	if slot.activePID != "" {
+		taken.Problem += ", and PID " + slot.activePID + " uses it"
+		taken.Remedy = "stop what uses it; then " + taken.Remedy
+	}
+	return false, taken
 }

@@ -27,6 +27,7 @@ const (
 	FaultSlotDatabase     FaultKind = "slot_database"        // the slot belongs to another database
 	FaultSlotInvalidated  FaultKind = "slot_invalidated"     // the server has dropped WAL that the slot needs
 	FaultSlotBlocked      FaultKind = "slot_blocked"         // creating the slot waits for open transactions
+	FaultSlotTaken        FaultKind = "slot_taken"           // somebody else made the slot while it was being made
 	FaultPublication      FaultKind = "publication"          // the publication does not exist
 	FaultPublicationLate  FaultKind = "publication_late"     // the publication is younger than the slot
 	FaultPublicationTable FaultKind = "publication_table"    // the publication lacks a table, or does not publish its inserts

@@ -119,11 +119,19 @@ func (s *setup) slot(ctx context.Context) error {
 	if slot != nil {
 		return slot.fault(name, s.server.database)
 	}
-	create := createSlot
 	if s.src.Existing != nil {
-		create = createSlotWith
+		err = createSlotWith(ctx, s.src, false)
+	} else {
+		err = createSlot(ctx, s.src)
 	}
-	if err := create(ctx, s.src); err != nil {
+	if s.src.Existing == nil && pgCode(err) == codeDuplicateObject { // another setup was faster: it is as good, if it is one of ours
+		slot, err := readSlot(ctx, s.conn, name)
+		if err != nil {
+			return err
+		}
+		return slot.fault(name, s.server.database)
+	}
+	if err != nil {
 		return s.slotFault(ctx, err)
 	}
 	s.done = append(s.done, "created replication slot "+name)
@@ -156,8 +164,6 @@ func (s *setup) slotFault(ctx context.Context, err error) error {
 		return &Fault{FaultPrivilege, "role " + s.server.role + " may not create replication slots", "ALTER ROLE " + quoteIdent(s.server.role) + " REPLICATION", err}
 	case codeConfigLimit:
 		return &Fault{FaultCapacity, "no replication slot is free", "drop an unused slot, or raise max_replication_slots", err}
-	case codeDuplicateObject:
-		return nil // another setup was faster
 	}
 	if !errors.Is(err, context.DeadlineExceeded) && !pgconn.Timeout(err) {
 		return err
