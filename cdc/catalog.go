@@ -3,7 +3,10 @@ package cdc
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -117,11 +120,12 @@ type publication struct {
 	all, insert, update, remove, root bool
 	tables                            map[string]bool // "schema.table", as rows name it
 	members                           map[string]bool // as the publication was told; of a partitioned table these differ
+	schemas                           map[string]bool // all tables of which it was told to take, from PostgreSQL 15
 }
 
 // readPublication returns nil when there is no publication of that name.
 func readPublication(ctx context.Context, conn *pgconn.PgConn, name string) (*publication, error) {
-	rows, err := query(ctx, conn, `SELECT puballtables, pubinsert, pubupdate, pubdelete OR pubtruncate, pubviaroot FROM pg_publication WHERE pubname = `+quoteLiteral(name))
+	rows, err := query(ctx, conn, `SELECT puballtables, pubinsert, pubupdate, pubdelete OR pubtruncate, pubviaroot, current_setting('server_version_num') FROM pg_publication WHERE pubname = `+quoteLiteral(name))
 	if err != nil {
 		return nil, fmt.Errorf("look up publication %s: %w", name, err)
 	}
@@ -136,6 +140,18 @@ func readPublication(ctx context.Context, conn *pgconn.PgConn, name string) (*pu
 	if p.members, err = readTableSet(ctx, conn, `SELECT n.nspname, c.relname FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
   JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = `+quoteLiteral(name)); err != nil {
 		return nil, fmt.Errorf("look up the members of publication %s: %w", name, err)
+	}
+	if r[5] < "150000" {
+		return p, nil
+	}
+	schemas, err := query(ctx, conn, `SELECT n.nspname FROM pg_publication_namespace s JOIN pg_publication p ON p.oid = s.pnpubid
+  JOIN pg_namespace n ON n.oid = s.pnnspid WHERE p.pubname = `+quoteLiteral(name))
+	if err != nil {
+		return nil, fmt.Errorf("look up the schemas of publication %s: %w", name, err)
+	}
+	p.schemas = make(map[string]bool, len(schemas))
+	for _, s := range schemas {
+		p.schemas[s[0]] = true
 	}
 	return p, nil
 }
@@ -152,8 +168,39 @@ func readTableSet(ctx context.Context, conn *pgconn.PgConn, sql string) (map[str
 	return set, nil
 }
 
-// fault says why the tables' rows do not come through the publication.
+// fault says why the rows of tables, which exist, do not come through the publication.
 func (p *publication) fault(name string, tables []string) error {
+	if err := p.own(name, tables); err != nil {
+		return err
+	}
+	for _, table := range tables {
+		if !p.has(table) {
+			return p.lacks(table)
+		}
+	}
+	return nil
+}
+
+// readFault is fault for tables that may have gone: it looks at one whose rows do not come through.
+func (p *publication) readFault(ctx context.Context, conn *pgconn.PgConn, name string, tables []string) (fault, err error) {
+	if fault := p.own(name, tables); fault != nil {
+		return fault, nil
+	}
+	for _, table := range tables {
+		if p.has(table) {
+			continue
+		}
+		rel, err := readTable(ctx, conn, table)
+		if err != nil {
+			return nil, err
+		}
+		return p.lack(table, rel), nil
+	}
+	return nil, nil
+}
+
+// own is what is wrong with the publication itself.
+func (p *publication) own(name string, tables []string) error {
 	if p == nil {
 		return &Fault{Kind: FaultPublication, Problem: "publication " + name + " does not exist", Remedy: "relay setup, or: " + createPublicationSQL(name, tables)}
 	}
@@ -161,11 +208,6 @@ func (p *publication) fault(name string, tables []string) error {
 		return &Fault{
 			Kind: FaultPublicationTable, Problem: "publication " + name + " does not publish inserts",
 			Remedy: "ALTER PUBLICATION " + quoteIdent(name) + " SET (publish = 'insert')",
-		}
-	}
-	for _, table := range tables {
-		if !p.has(table) {
-			return p.lacks(table)
 		}
 	}
 	return nil
@@ -176,9 +218,32 @@ func (p *publication) has(table string) bool {
 	return p.tables[schema+"."+name]
 }
 
-func (p *publication) lacks(table string) error {
+// covers reports whether the publication was told to take the table, be it under the name of another.
+func (p *publication) covers(table string) bool {
 	schema, name := splitTable(table)
-	if p.members[schema+"."+name] || p.all {
+	return p.all || p.schemas[schema] || p.members[schema+"."+name]
+}
+
+// lack says why the rows of a table do not come through, which is not in the publication. rel is nil if there is none.
+func (p *publication) lack(table string, rel *catalogTable) error {
+	switch {
+	case rel == nil:
+		return p.misses(table)
+	case rel.root != "" && p.root && p.has(rel.root):
+		return p.sendsRoot(table, rel.root)
+	}
+	if f := rel.fault(&SourceTable{Name: table}); f != nil {
+		return f
+	}
+	return p.lacks(table)
+}
+
+// lacks is lack for a table that exists and can be published.
+func (p *publication) lacks(table string) error {
+	switch {
+	case p.covers(table) && p.root:
+		return p.sendsRoot(table, "the table that it is a partition of")
+	case p.covers(table):
 		return &Fault{
 			Kind: FaultPublicationTable, Problem: "publication " + p.name + " sends the rows of " + table + " under the names of its partitions, or not at all",
 			Remedy: "ALTER PUBLICATION " + quoteIdent(p.name) + " SET (publish_via_partition_root = true)",
@@ -189,3 +254,30 @@ func (p *publication) lacks(table string) error {
 		Remedy: "ALTER PUBLICATION " + quoteIdent(p.name) + " ADD TABLE " + quoteTable(table),
 	}
 }
+
+func (p *publication) sendsRoot(table, root string) error {
+	return &Fault{
+		Kind: FaultPublicationTable, Problem: "publication " + p.name + " sends the rows of " + table + " under the name of " + root,
+		Remedy: "name " + root + " under source.tables",
+	}
+}
+
+// misses speaks of a table that is not there, and may be under another name: the publication goes on with it.
+func (p *publication) misses(table string) error {
+	problem := "table " + table + " does not exist"
+	if len(p.members) > 0 && !p.all {
+		names := slices.Sorted(maps.Keys(p.members))
+		if more := len(names) - shownMembers; more > 0 {
+			names = append(names[:shownMembers], fmt.Sprintf("%d more", more))
+		}
+		problem += "; publication " + p.name + " contains " + strings.Join(names, ", ")
+	}
+	return &Fault{
+		Kind: FaultPublicationTable, Problem: problem,
+		Remedy: "if " + table + " was renamed, name it as it is called now under source.tables and restart relay, or rename it back: no row is lost; " +
+			"otherwise relay setup",
+	}
+}
+
+// shownMembers is how many tables of a publication an error names.
+const shownMembers = 5

@@ -77,11 +77,11 @@ func (in *inspection) database(ctx context.Context, src *Source) error {
 	in.settings()
 	in.role()
 	in.capacity(slot != nil)
-	partitioned, err := in.tables(ctx, src)
+	tables, err := in.tables(ctx, src)
 	if err != nil {
 		return err
 	}
-	if err := in.publication(ctx, src, partitioned); err != nil {
+	if err := in.publication(ctx, src, tables); err != nil {
 		return err
 	}
 	in.slot(src.Slot, slot)
@@ -124,9 +124,9 @@ func (in *inspection) capacity(exists bool) {
 	}
 }
 
-// tables looks at each table and returns those that are partitioned.
-func (in *inspection) tables(ctx context.Context, src *Source) (map[string]bool, error) {
-	partitioned := make(map[string]bool)
+// tables looks at each table and returns them by name: nil is one that does not exist, and one is left out that cannot be published.
+func (in *inspection) tables(ctx context.Context, src *Source) (map[string]*catalogTable, error) {
+	tables := make(map[string]*catalogTable)
 	for i := range src.Tables {
 		t := &src.Tables[i]
 		rel, err := readTable(ctx, in.conn, t.Name)
@@ -136,9 +136,12 @@ func (in *inspection) tables(ctx context.Context, src *Source) (map[string]bool,
 		subject := "table " + t.Name
 		if f := rel.fault(t); f != nil {
 			in.fault(subject, f)
+			if rel == nil {
+				tables[t.Name] = nil
+			}
 			continue
 		}
-		partitioned[t.Name] = rel.partitioned()
+		tables[t.Name] = rel
 		if err := rel.readSent(ctx, in.conn, src.Publication); err != nil {
 			return nil, err
 		}
@@ -158,31 +161,27 @@ func (in *inspection) tables(ctx context.Context, src *Source) (map[string]bool,
 				"GRANT DELETE ON "+quoteTable(t.Name)+" TO "+quoteIdent(in.server.role))
 		}
 	}
-	return partitioned, nil
+	return tables, nil
 }
 
-func (in *inspection) publication(ctx context.Context, src *Source, partitioned map[string]bool) error {
+func (in *inspection) publication(ctx context.Context, src *Source, tables map[string]*catalogTable) error {
 	subject := "publication " + src.Publication
 	pub, err := readPublication(ctx, in.conn, src.Publication)
 	if err != nil {
 		return err
 	}
-	if err := pub.fault(src.Publication, nil); err != nil {
-		if pub == nil {
-			err = pub.fault(src.Publication, src.tableNames())
-		}
+	if err := pub.own(src.Publication, src.tableNames()); err != nil {
 		in.fault(subject, err)
 		return nil
 	}
 	missing := false
 	for _, table := range src.tableNames() {
-		if !pub.has(table) {
-			missing = true
-			in.fault(subject, pub.lacks(table))
-		} else if partitioned[table] && !pub.root {
-			missing = true
-			in.reject(subject, "sends the rows of "+table+" under the names of its partitions",
-				"ALTER PUBLICATION "+quoteIdent(pub.name)+" SET (publish_via_partition_root = true)")
+		if pub.has(table) {
+			continue
+		}
+		missing = true
+		if rel, ok := tables[table]; ok { // else it is said why already
+			in.fault(subject, pub.lack(table, rel))
 		}
 	}
 	if !missing {

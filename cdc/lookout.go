@@ -1,6 +1,7 @@
 package cdc
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -17,12 +18,16 @@ import (
 // table out that is no longer published, and says nothing. It keeps a connection of its own, because what the replication
 // connection looks up enters the caches that it decodes by. It is not safe for concurrent use.
 type Lookout struct {
-	src  Source
-	conn *pgconn.PgConn
+	src     Source
+	conn    *pgconn.PgConn
+	known   map[string]string // tables by their name in src: the OID that each had when its rows came through under that name
+	filters map[string]filter // by the same name, as they were called when they were first seen
 }
 
 // NewLookout returns one for slot, publication and tables of the source. It connects when first used.
-func NewLookout(src Source) *Lookout { return &Lookout{src: src} }
+func NewLookout(src Source) *Lookout {
+	return &Lookout{src: src, known: make(map[string]string), filters: make(map[string]filter)}
+}
 
 // Moment is a point in the server's time.
 type Moment struct {
@@ -36,6 +41,10 @@ type Sight struct {
 	WAL           *SlotWAL // nil: there is no such slot
 	Publication   error    // why rows of the tables do not come through, nil if they do
 	Filters       string   // row filters and column lists of the publication, in one line; empty: none
+
+	// Renamed names the tables that were renamed since this Lookout began, in one line; empty: none. Their rows come through, as
+	// a stream that is under way knows a table by its identity. The next one finds no table of that name, and waits.
+	Renamed string
 }
 
 // Look asks the server. After an error it connects anew at the next call.
@@ -74,14 +83,55 @@ func (l *Lookout) look(ctx context.Context) (s *Sight, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Publication = pub.fault(l.src.Publication, l.src.tableNames())
+	renamed, err := l.readRenamed(ctx, pub)
+	if err != nil {
+		return nil, err
+	}
+	s.Renamed = renamedText(renamed)
+	there := slices.DeleteFunc(l.src.tableNames(), func(t string) bool { return renamed[t] != "" })
+	if s.Publication, err = pub.readFault(ctx, l.conn, l.src.Publication, there); err != nil {
+		return nil, err
+	}
 	filters, err := readFilters(ctx, l.conn, l.src.Publication)
 	if err != nil {
 		return nil, err
 	}
-	s.Filters = filterText(filters, l.src.tableNames())
+	s.Filters = l.filterText(filters, renamed)
 	s.After, err = readMoment(ctx, l.conn)
 	return s, err
+}
+
+// readRenamed returns what tables are called now that were renamed: none has their name, and the publication goes on with them.
+func (l *Lookout) readRenamed(ctx context.Context, pub *publication) (map[string]string, error) {
+	if pub == nil {
+		return nil, nil
+	}
+	renamed := make(map[string]string)
+	for _, table := range l.src.tableNames() {
+		schema, name := splitTable(table)
+		rows, err := query(ctx, l.conn, fmt.Sprintf(`SELECT c.oid, n.nspname, c.relname, n.nspname = %[1]s AND c.relname = %[2]s FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %[1]s AND c.relname = %[2]s OR c.oid = %[3]s ORDER BY 4 DESC`,
+			quoteLiteral(schema), quoteLiteral(name), cmp.Or(l.known[table], "0")))
+		if err != nil {
+			return nil, fmt.Errorf("look up table %s: %w", table, err)
+		}
+		switch {
+		case len(rows) == 0:
+		case rows[0][3] == "t" && pub.has(table):
+			l.known[table] = rows[0][0]
+		case rows[0][3] == "f" && pub.tables[rows[0][1]+"."+rows[0][2]]:
+			renamed[table] = QualifiedName(rows[0][1], rows[0][2])
+		}
+	}
+	return renamed, nil
+}
+
+func renamedText(renamed map[string]string) string {
+	var all []string
+	for _, table := range slices.Sorted(maps.Keys(renamed)) {
+		all = append(all, table+" is "+renamed[table]+" now")
+	}
+	return strings.Join(all, "; ")
 }
 
 func readMoment(ctx context.Context, conn *pgconn.PgConn) (Moment, error) {
@@ -102,17 +152,19 @@ func readMoment(ctx context.Context, conn *pgconn.PgConn) (Moment, error) {
 type filter struct {
 	rows    string // SQL; empty: none
 	columns string // the only columns that are sent; empty: all
+	raw     string // both as the catalog has them, whatever table and columns are called
 }
 
 // readFilters returns the filters of a publication by table, "schema.table". PostgreSQL has them from version 15; the JSON
 // detour reads columns that version 14 does not have.
 func readFilters(ctx context.Context, conn *pgconn.PgConn, publication string) (map[string]filter, error) {
 	rows, err := query(ctx, conn, `SELECT t.schemaname, t.tablename, coalesce(to_jsonb(t)->>'rowfilter', ''),
-  CASE WHEN m.list THEN coalesce(to_jsonb(t)->>'attnames', '') ELSE '' END
+  CASE WHEN m.list THEN (SELECT coalesce(string_agg(name, ', '), '') FROM jsonb_array_elements_text(to_jsonb(t)->'attnames') AS names(name)) ELSE '' END, coalesce(m.raw, '')
   FROM pg_publication_tables t LEFT JOIN LATERAL (
-    SELECT bool_or(to_jsonb(r)->>'prattrs' IS NOT NULL) FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+    SELECT bool_or(to_jsonb(r)->>'prattrs' IS NOT NULL), string_agg(concat_ws(' ', r.prrelid, to_jsonb(r)->>'prattrs', to_jsonb(r)->>'prqual'), ' ')
+      FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
       JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE p.pubname = t.pubname AND n.nspname = t.schemaname AND c.relname = t.tablename) m(list) ON true
+    WHERE p.pubname = t.pubname AND n.nspname = t.schemaname AND c.relname = t.tablename) m(list, raw) ON true
   WHERE t.pubname = `+quoteLiteral(publication))
 	if err != nil {
 		return nil, fmt.Errorf("look up the filters of publication %s: %w", publication, err)
@@ -120,24 +172,27 @@ func readFilters(ctx context.Context, conn *pgconn.PgConn, publication string) (
 	filters := map[string]filter{}
 	for _, r := range rows {
 		if r[2] != "" || r[3] != "" {
-			filters[r[0]+"."+r[1]] = filter{r[2], r[3]}
+			filters[r[0]+"."+r[1]] = filter{r[2], r[3], r[4]}
 		}
 	}
 	return filters, nil
 }
 
-// filterText names the filters on the tables.
-func filterText(filters map[string]filter, tables []string) string {
+// filterText names the filters on the tables. One that is the same as before has the same text, although its table or the
+// columns it speaks of were renamed: nothing else comes through than before.
+func (l *Lookout) filterText(filters map[string]filter, renamed map[string]string) string {
 	var all []string
-	for _, table := range slices.Sorted(maps.Keys(filters)) {
-		schema, name := splitTable(table)
-		if !slices.ContainsFunc(tables, func(t string) bool { s, n := splitTable(t); return s == schema && n == name }) {
-			continue
+	for _, table := range slices.Sorted(slices.Values(l.src.tableNames())) {
+		schema, name := splitTable(cmp.Or(renamed[table], table))
+		f := filters[schema+"."+name]
+		if was, ok := l.filters[table]; ok && f.raw != "" && was.raw == f.raw {
+			f = was
 		}
-		if f := filters[table]; f.rows != "" {
+		l.filters[table] = f
+		if f.rows != "" {
 			all = append(all, "only rows of "+table+" where "+f.rows)
 		}
-		if f := filters[table]; f.columns != "" {
+		if f.columns != "" {
 			all = append(all, "only columns "+f.columns+" of "+table)
 		}
 	}

@@ -1,6 +1,7 @@
 package cdc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,8 +81,8 @@ func preflight(ctx context.Context, cfg *StreamConfig) (*slot, map[uint32]catalo
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := pub.fault(cfg.Publication, cfg.Tables); err != nil {
-		return nil, nil, err
+	if fault, err := pub.readFault(ctx, conn, cfg.Publication, cfg.Tables); fault != nil || err != nil {
+		return nil, nil, cmp.Or(fault, err)
 	}
 	names, err := readCatalogNames(ctx, conn, cfg.Tables)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 type catalogTable struct {
 	name     string
 	kind     string // relkind
+	root     string // of a partition: the table it is a partition of, at the top
 	unlogged bool
 	readable bool // the role may SELECT from it
 	erasable bool // the role may DELETE from it
@@ -28,8 +29,10 @@ type catalogColumn struct {
 // readTable returns nil when there is no such table.
 func readTable(ctx context.Context, conn *pgconn.PgConn, name string) (*catalogTable, error) {
 	schema, table := splitTable(name)
-	rows, err := query(ctx, conn, fmt.Sprintf(`SELECT c.oid, c.relkind, c.relpersistence, has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'DELETE') FROM pg_class c
-  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s`, quoteLiteral(schema), quoteLiteral(table)))
+	rows, err := query(ctx, conn, fmt.Sprintf(`SELECT c.oid, c.relkind, c.relpersistence, has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'DELETE'),
+  coalesce(rn.nspname, ''), coalesce(rc.relname, '') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_class rc ON c.relispartition AND rc.oid = pg_partition_root(c.oid) LEFT JOIN pg_namespace rn ON rn.oid = rc.relnamespace
+  WHERE n.nspname = %s AND c.relname = %s`, quoteLiteral(schema), quoteLiteral(table)))
 	if err != nil {
 		return nil, fmt.Errorf("look up table %s: %w", name, err)
 	}
@@ -37,6 +40,9 @@ func readTable(ctx context.Context, conn *pgconn.PgConn, name string) (*catalogT
 		return nil, nil
 	}
 	r := &catalogTable{name: name, kind: rows[0][1], unlogged: rows[0][2] != "p", readable: rows[0][3] == "t", erasable: rows[0][4] == "t", columns: make(map[string]catalogColumn)}
+	if rows[0][6] != "" {
+		r.root = QualifiedName(rows[0][5], rows[0][6])
+	}
 	rows, err = query(ctx, conn, `SELECT attname, format_type(atttypid, NULL), attgenerated FROM pg_attribute
   WHERE attnum > 0 AND NOT attisdropped AND attrelid = `+rows[0][0])
 	if err != nil {
