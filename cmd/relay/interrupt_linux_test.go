@@ -32,8 +32,11 @@ func terminal(t *testing.T) (keys, tty *os.File) {
 // endsInterrupted wants a process to end, by itself and before long, and to say why.
 func endsInterrupted(t *testing.T, cmd *exec.Cmd, said func() string) {
 	t.Helper()
-	ended := make(chan error, 1) // 1: its only value
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{}) // closed when it has
+	go func() {
+		_ = cmd.Wait() // the exit status is looked at below
+		close(ended)
+	}()
 	select {
 	case <-ended:
 	case <-time.After(20 * time.Second):
