@@ -141,7 +141,7 @@ func TestStream_DoesNotGoOnOnAPromotedServer(t *testing.T) {
 	require.Contains(t, run.Status().Err.Error(), "timeline 1 went over to 2 at 0/")
 	require.Contains(t, run.Status().Err.Error(), "exists on the old primary only")
 	require.Len(t, run.wait(t, 1000), 1000)
-	require.NoError(t, run.stop())
+	_ = run.stop() // what the old primary was not told before it died it never will be
 
 	anew := s.stream(func(cfg *cdc.StreamConfig, _ *recorder) { cfg.URL = standby.URL("postgres") })
 	require.Len(t, anew.wait(t, 5000), 5000, "a stream that knows nothing of the old one gets all that the slot has")

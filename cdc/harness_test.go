@@ -28,10 +28,11 @@ type recorder struct {
 	commits  []cdc.LSN
 	hold     bool
 	held     []*cdc.Tx
-	room     chan struct{} // not nil: full
-	fullAt   int           // full once this many rows came; 0: never
-	refusals int           // rows still to be refused
-	changed  chan struct{} // capacity 1
+	room     chan struct{}     // not nil: full
+	fullAt   int               // full once this many rows came; 0: never
+	refusals int               // rows still to be refused
+	before   func(n int) error // not nil: may refuse row n, counted from 1
+	changed  chan struct{}     // capacity 1
 }
 
 func newRecorder() *recorder { return &recorder{changed: make(chan struct{}, 1)} }
@@ -51,6 +52,11 @@ func (r *recorder) Row(row *cdc.Row) error {
 	if r.refusals > 0 {
 		r.refusals--
 		return fmt.Errorf("not this one")
+	}
+	if r.before != nil {
+		if err := r.before(len(r.rows) + 1); err != nil {
+			return err
+		}
 	}
 	row.Tx.Add(1)
 	if r.hold {

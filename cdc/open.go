@@ -84,7 +84,7 @@ func preflight(ctx context.Context, cfg *StreamConfig) (*slot, map[uint32]catalo
 	if fault, err := pub.readFault(ctx, conn, cfg.Publication, cfg.Tables); fault != nil || err != nil {
 		return nil, nil, cmp.Or(fault, err)
 	}
-	names, err := readCatalogNames(ctx, conn, cfg.Tables)
+	names, err := readCatalogNames(ctx, conn, cfg.Publication, cfg.Tables)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -116,6 +116,7 @@ func (s *Stream) resume(now identity, end LSN, slot *slot) (LSN, error) {
 		s.noteRemade() // before the watermark moves: who sees the one has to see the other
 	}
 	h.server, h.streamed, h.lost = now, true, false
+	h.told = max(h.told, slot.confirmed) // by somebody
 	start = max(start, slot.confirmed)
 	// Like a keepalive: nothing before start comes any more. It seeds the watermark, so that no status says flush = 0,
 	// which would confirm everything.

@@ -83,6 +83,9 @@ func (n *session) loop(ctx context.Context) error {
 			continue
 		}
 		if err := n.read(); err != nil {
+			if errors.As(err, new(*refusal)) && n.isPaused() {
+				continue // it was on its way, and is not read; the connection is needed for what becomes durable
+			}
 			return err
 		}
 	}

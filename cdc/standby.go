@@ -126,6 +126,7 @@ func (n *session) sendStatus(now time.Time, ask bool) error {
 		return fmt.Errorf("send status: %w", err)
 	}
 	n.sent, n.reported, n.reply = durable, now, false
+	n.history.told = max(n.history.told, durable)
 	if ask {
 		n.asked = now
 	}

@@ -105,6 +105,8 @@ type history struct {
 	streamed bool              // this process has streamed from it
 	lost     bool              // the slot was gone since it was last streamed from
 	ahead    error             // the server was once behind what is durable; it may have caught up with other WAL since
+	told     LSN               // durable position that a server was told, over any connection
+	cut      error             // what ended the last connection that streamed
 }
 
 // openTx is a transaction of which not everything was handed over yet.
@@ -142,8 +144,8 @@ func NewStream(cfg StreamConfig, mark *Watermark, c Consumer) *Stream {
 }
 
 // Run streams until ctx is done, and reconnects with back-off after every error. It returns nil when the last
-// confirmation was sent and the connection closed in good order, or there was nothing to confirm to, and an error when
-// the slot may have missed what became durable last. It is called once.
+// confirmation was sent and the connection closed in good order, or there was nothing to confirm, and an error, that of the last
+// connection, when the slot may have missed what became durable last. It is called once.
 func (s *Stream) Run(ctx context.Context) error {
 	defer s.enter(StateStopped)
 	retry := backoff{log: s.log}
@@ -154,9 +156,17 @@ func (s *Stream) Run(ctx context.Context) error {
 		}
 		s.failed(err)
 		if !retry.wait(ctx, err) {
-			return nil
+			return s.untold()
 		}
 	}
+}
+
+// untold returns what ended the last connection if more has become durable than it was told, and nil otherwise.
+func (s *Stream) untold() error {
+	if s.mark.Durable() > s.history.told {
+		return s.history.cut
+	}
+	return nil
 }
 
 // connection lives through one connection. It returns nil only when ctx is done.
@@ -164,7 +174,7 @@ func (s *Stream) connection(ctx context.Context, retry *backoff) error {
 	n, err := openSession(ctx, s)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // nothing was streamed, nothing is to be confirmed
+			return s.untold()
 		}
 		s.history.lost = s.history.lost || SlotLost(err)
 		s.dislodge(ctx, err)
@@ -175,6 +185,7 @@ func (s *Stream) connection(ctx context.Context, retry *backoff) error {
 	before := s.history.next()
 	err = n.run(ctx)
 	retry.progress = before != s.history.next()
+	s.history.cut = err
 	return err
 }
 
@@ -206,15 +217,19 @@ func (s *Stream) enter(state StreamState) {
 	if state == StateStreaming {
 		s.status.Err = nil
 	}
-	if s.status.State != state {
-		s.status.State, s.status.Since = state, time.Now()
+	s.status.enter(state)
+}
+
+func (s *StreamStatus) enter(state StreamState) {
+	if s.State != state {
+		s.State, s.Since = state, time.Now()
 	}
 }
 
 func (s *Stream) failed(err error) {
-	s.enter(map[bool]StreamState{true: StateWaiting, false: StateConnecting}[isFault(err, FaultSlotActive)])
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.status.enter(map[bool]StreamState{true: StateWaiting, false: StateConnecting}[isFault(err, FaultSlotActive)])
 	s.status.Err = err
 }
 

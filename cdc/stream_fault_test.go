@@ -51,6 +51,22 @@ func TestStream_LosesAndRepeatsNothingWhenTheWireIsCut(t *testing.T) {
 	require.Len(t, run.commits, 3)
 }
 
+func TestStream_SaysThatTheServerWasNotToldWhatBecameDurableLast(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	proxy := cdctest.NewProxy(t, s.src.URL)
+	run := s.stream(func(c *cdc.StreamConfig, r *recorder) { c.URL, r.hold = proxy.URL, true })
+	s.write(1, 1)
+	run.wait(t, 1)
+	run.waitCommits(t, 1)
+	proxy.Close()
+	run.until(cdc.StateConnecting)
+	run.release()
+	err := run.stop()
+	require.Error(t, err)
+	require.NotErrorAs(t, err, new(*cdc.Fault), "why the last connection broke, and not why there is no other")
+}
+
 func TestStream_GivesUpASilentServer(t *testing.T) {
 	t.Parallel()
 	s := fresh(t)
@@ -180,7 +196,10 @@ func TestStream_NamesTheFaultAndItsRemedy(t *testing.T) {
 		"slot missing":        {func(_ *system, c *cdc.StreamConfig) { c.Slot = "absent" }, cdc.FaultSlotMissing, "pg_create_logical_replication_slot('absent'"},
 		"publication missing": {func(_ *system, c *cdc.StreamConfig) { c.Publication = "absent" }, cdc.FaultPublication, `CREATE PUBLICATION "absent" FOR TABLE "public"."outbox"`},
 		"table not in publication": {
-			func(_ *system, c *cdc.StreamConfig) { c.Tables = append(c.Tables, `public.odd"name`) },
+			func(s *system, c *cdc.StreamConfig) {
+				s.exec(`CREATE TABLE "odd""name" (LIKE outbox)`)
+				c.Tables = append(c.Tables, `public.odd"name`)
+			},
 			cdc.FaultPublicationTable, `ALTER PUBLICATION "relay" ADD TABLE "public"."odd""name"`,
 		},
 		"inserts not published": {

@@ -1,6 +1,7 @@
 package cdc_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +222,38 @@ func TestStream_PauseReadsNoMoreButConfirms(t *testing.T) {
 
 	again := s.stream(nil)
 	require.Equal(t, []string{"4", "5", "6"}, column(t, again.wait(t, 3), "key"))
+}
+
+// A relay that stops takes no more rows, and one may be on its way when it pauses the stream.
+func TestStream_KeepsItsConnectionWhenARowIsRefusedOnThePause(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	started := make(chan *streaming, 1)
+	run := s.stream(func(_ *cdc.StreamConfig, r *recorder) {
+		r.hold = true
+		r.before = func(n int) error {
+			if n < 3 {
+				return nil
+			}
+			(<-started).Pause()
+			return errors.New("the relay is stopping")
+		}
+	})
+	run.until(cdc.StateStreaming)
+	pid := s.activePID()
+	s.write(1, 1)
+	s.write(2, 2)
+	rows := run.wait(t, 2)
+	run.waitCommits(t, 2)
+	started <- run
+	s.write(3, 3)
+	run.until(cdc.StatePaused)
+	run.release()
+	eventually(t, "confirmed while paused", func() bool { return s.confirmed() > rows[1].Place.Commit })
+	require.Equal(t, pid, s.activePID(), "still the same connection")
+	require.NoError(t, run.Status().Err)
+	require.NoError(t, run.stop())
+	require.Equal(t, []string{"3"}, column(t, s.stream(nil).wait(t, 1), "key"))
 }
 
 func TestStream_StartsWhereOurOwnPositionSays(t *testing.T) {
