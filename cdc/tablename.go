@@ -2,7 +2,6 @@ package cdc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -62,51 +61,75 @@ func unquoteIdent(name string) string {
 // catalogName is what a table and its columns are called now.
 type catalogName struct {
 	tableName
-	columns []Column // the first ones, up to the first that was dropped: so far a place in the row tells which column it is
+	live    []string // all columns
+	columns []Column // the first ones that are sent, up to the first that was dropped: so far a place in the row tells which column it is
+	cut     bool     // there is one that was dropped, and columns may be less than are sent
 }
 
 // readCatalogNames returns which tables the names stand for now, by relation OID. The stream tells rows by the table, not by
 // its name: a row comes under the name that its table had when it was written, and would be taken for a stranger's after a
 // rename.
-func readCatalogNames(ctx context.Context, conn *pgconn.PgConn, tables []string) (map[uint32]catalogName, error) {
-	names := make(map[uint32]catalogName, len(tables))
+func readCatalogNames(ctx context.Context, conn *pgconn.PgConn, pub string, tables []string) (map[uint32]catalogName, error) {
+	all := make(map[uint32]catalogName, len(tables))
 	for _, name := range tables {
 		schema, table := splitTable(name)
-		rows, err := query(ctx, conn, fmt.Sprintf(`SELECT c.oid, coalesce(a.attname, ''), coalesce(a.atttypid, 0) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND a.attgenerated = ''
-    AND NOT EXISTS (SELECT FROM pg_attribute d WHERE d.attrelid = c.oid AND d.attisdropped AND d.attnum BETWEEN 1 AND a.attnum)
-  WHERE n.nspname = %s AND c.relname = %s ORDER BY a.attnum`, quoteLiteral(schema), quoteLiteral(table)))
+		sent, err := publishedColumns(ctx, conn, pub, &Table{Schema: schema, Name: table})
+		if err != nil {
+			return nil, err
+		}
+		rows, err := query(ctx, conn, fmt.Sprintf(`SELECT c.oid, coalesce(a.attname, ''), coalesce(a.attisdropped, false) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 WHERE n.nspname = %s AND c.relname = %s ORDER BY a.attnum`, quoteLiteral(schema), quoteLiteral(table)))
 		if err != nil {
 			return nil, fmt.Errorf("look up table %s: %w", name, err)
 		}
-		for _, r := range rows {
-			oid, err := strconv.ParseUint(r[0], 10, 32)
-			typ, typErr := strconv.ParseUint(r[2], 10, 32)
-			if err := errors.Join(err, typErr); err != nil {
-				return nil, fmt.Errorf("look up table %s: %w", name, err)
-			}
-			n := names[uint32(oid)]
-			n.tableName = tableName{schema, table}
-			if r[1] != "" {
-				n.columns = append(n.columns, Column{Name: r[1], Type: uint32(typ)})
-			}
-			names[uint32(oid)] = n
+		if len(rows) == 0 {
+			continue
 		}
+		oid, err := strconv.ParseUint(rows[0][0], 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("look up table %s: %w", name, err)
+		}
+		n := catalogName{tableName: tableName{schema, table}}
+		for _, r := range rows {
+			n.take(r[1], r[2] == "t", sent)
+		}
+		all[uint32(oid)] = n
 	}
-	return names, nil
+	return all, nil
 }
 
-// noteNames notes in a table, as the stream describes it, what columns that were renamed since are called now.
+// take takes the next column of the table.
+func (n *catalogName) take(name string, dropped bool, sent []Column) {
+	if dropped {
+		n.cut = true
+		return
+	}
+	n.live = append(n.live, name)
+	if next := len(n.columns); !n.cut && next < len(sent) && sent[next].Name == name {
+		n.columns = append(n.columns, sent[next])
+	}
+}
+
+// noteNames notes in a table, as the stream describes it, what columns that were renamed since are called now. It does so only
+// where all that can be compared fits: the publication may have sent other columns then. (Who gives it another list of columns and
+// renames one of the old list, before the stream has passed the rows of before, may find one of the same type in its place.)
 func (n *catalogName) noteNames(t *Table) {
 	was, is := names(t.Columns), names(n.columns)
+	if len(is) < len(was) && !n.cut {
+		return
+	}
+	now := make([]string, len(was))
 	for i := range min(len(was), len(is)) {
 		switch {
 		case was[i] == is[i]:
-		case t.Columns[i].Type != n.columns[i].Type, slices.Contains(is, was[i]), slices.Contains(was, is[i]):
-			return // not only renamed: the publication sends other columns
+		case t.Columns[i].Type != n.columns[i].Type, slices.Contains(n.live, was[i]), slices.Contains(was, is[i]):
+			return // not only renamed
 		default:
-			t.Columns[i].Now = is[i]
+			now[i] = is[i]
 		}
+	}
+	for i := range now {
+		t.Columns[i].Now = now[i]
 	}
 }
 
