@@ -13,7 +13,7 @@ const (
 	backoffLeast  = 100 * time.Millisecond
 	backoffMost   = 30 * time.Second
 	standbyWait   = time.Second      // between two looks at a slot in use
-	healthyStream = 10 * time.Second // a connection that lived this long starts the back-off anew, as does one with progress
+	healthyStream = 10 * time.Second // a connection that lived this long starts the back-off anew, as does one that got further
 )
 
 // backoff waits between connections and tells the log what changes: the first failure, another error, the recovery.
@@ -23,17 +23,19 @@ type backoff struct {
 	first    time.Time // of those
 	logged   string    // error the log knows of
 	delay    time.Duration
-	up       time.Time // when the last connection began to stream; zero while there is none
-	progress bool      // it handed over something
+	up       time.Time // when the connection at hand began to stream; zero while there is none
 }
 
-// recovered notes that a connection streams.
-func (b *backoff) recovered() {
-	if b.attempts > 0 {
-		b.log.Info("stream recovered", "attempts", b.attempts, "duration", time.Since(b.first).Round(time.Millisecond))
+// streaming notes that a connection streams. That alone is no recovery: it may break where the last one did.
+func (b *backoff) streaming() { b.up = time.Now() }
+
+// proven notes a recovery if the connection at hand is of use: it got further than the last one, or has lived for long.
+func (b *backoff) proven(now time.Time, further bool) {
+	if b.attempts == 0 || b.up.IsZero() || !further && now.Sub(b.up) < healthyStream {
+		return
 	}
-	b.attempts = 0
-	b.up = time.Now()
+	b.log.Info("stream recovered", "attempts", b.attempts, "duration", now.Sub(b.first).Round(time.Millisecond))
+	b.attempts, b.delay, b.logged = 0, 0, ""
 }
 
 // wait logs err and waits before the next attempt. It returns false when ctx is done.
@@ -50,10 +52,7 @@ func (b *backoff) wait(ctx context.Context, err error) bool {
 }
 
 func (b *backoff) note(err error) {
-	if b.progress || !b.up.IsZero() && time.Since(b.up) >= healthyStream {
-		b.delay, b.logged = 0, ""
-	}
-	b.up, b.progress = time.Time{}, false
+	b.up = time.Time{}
 	if b.attempts == 0 {
 		b.first = time.Now()
 	}

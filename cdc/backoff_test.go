@@ -30,14 +30,16 @@ func TestBackoff_DoublesUntilAConnectionIsOfUse(t *testing.T) {
 			require.LessOrEqual(t, got, want+want/5)
 		}
 		require.GreaterOrEqual(t, wait(down), backoffMost)
-		b.recovered()
+		b.streaming()
+		b.proven(time.Now(), false)
 		require.GreaterOrEqual(t, wait(down), backoffMost, "a connection that broke at once shows nothing")
-		b.recovered()
-		b.progress = true
+		b.streaming()
+		b.proven(time.Now(), true)
 		require.Less(t, wait(down), 2*backoffLeast)
 		wait(down)
-		b.recovered()
+		b.streaming()
 		time.Sleep(healthyStream)
+		b.proven(time.Now(), false)
 		require.Less(t, wait(down), 2*backoffLeast)
 		require.InDelta(t, standbyWait, wait(&Fault{Kind: FaultSlotActive}), float64(standbyWait)/5)
 	})
@@ -52,12 +54,17 @@ func TestBackoff_LogsTheFirstFailureEachChangeAndTheRecovery(t *testing.T) {
 			broken := &net.OpError{Op: "read", Source: &net.TCPAddr{Port: port}, Err: errors.New("reset")}
 			require.True(t, b.wait(t.Context(), fmt.Errorf("read from the server: %w", broken)))
 		}
-		require.True(t, b.wait(t.Context(), errors.New("refused")))
-		b.recovered()
+		for range 3 {
+			require.True(t, b.wait(t.Context(), errors.New("refused")))
+			b.streaming()
+			b.proven(time.Now(), false)
+		}
+		b.proven(time.Now(), true)
+		b.proven(time.Now(), true)
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 		require.Len(t, lines, 3, out.String())
 		require.Contains(t, lines[0], "reset")
 		require.Contains(t, lines[1], "refused")
-		require.Contains(t, lines[2], "attempts=4")
+		require.Contains(t, lines[2], "attempts=6")
 	})
 }

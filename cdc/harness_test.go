@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -260,6 +261,32 @@ func (s *system) stream(change func(*cdc.StreamConfig, *recorder)) *streaming {
 	})
 	s.t.Cleanup(func() { _ = stop() })
 	return &streaming{Stream: stream, recorder: rec, t: s.t, mark: mark, stop: stop}
+}
+
+// logbook is what a stream has logged.
+type logbook struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *logbook) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+
+// lines returns those with the text.
+func (b *logbook) lines(text string) (found []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for line := range strings.Lines(b.text.String()) {
+		if strings.Contains(line, text) {
+			found = append(found, line)
+		}
+	}
+	return found
 }
 
 // until waits for the state.

@@ -25,6 +25,9 @@ type session struct {
 	change   change
 	skipping bool // the transaction at hand was handed over on an earlier connection
 
+	retry *backoff
+	began Place // least place that was not handed over before
+
 	standby
 }
 
@@ -36,6 +39,9 @@ func newSession(s *Stream, conn *pgconn.PgConn, start, end LSN) *session {
 		standby: standby{received: start, serverEnd: end, heard: now, asked: now},
 	}
 }
+
+// prove tells the back-off whether this connection is of use.
+func (n *session) prove(now time.Time) { n.retry.proven(now, n.history.next() != n.began) }
 
 // errBatch ends a batch of reads early: something else is due.
 var errBatch = errors.New("batch ends")

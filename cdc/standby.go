@@ -60,7 +60,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// tend does what is due besides reading: statuses, and giving up a server that is dead or going down.
+// tend does what is due besides reading: statuses, telling a recovery, and giving up a server that is dead or going down.
 func (n *session) tend(now time.Time) error {
 	if n.fresh {
 		n.heard, n.fresh = now, false
@@ -74,6 +74,7 @@ func (n *session) tend(now time.Time) error {
 	if now.Before(n.due()) {
 		return nil
 	}
+	n.prove(now)
 	ask := now.Sub(n.heard) > n.cfg.Silence/6 && now.Sub(n.asked) > n.cfg.Silence/6
 	return n.sendStatus(now, ask)
 }

@@ -180,11 +180,11 @@ func (s *Stream) connection(ctx context.Context, retry *backoff) error {
 		s.dislodge(ctx, err)
 		return s.missing(err)
 	}
-	retry.recovered()
+	n.retry, n.began = retry, s.history.next()
+	retry.streaming()
 	s.enter(StateStreaming)
-	before := s.history.next()
 	err = n.run(ctx)
-	retry.progress = before != s.history.next()
+	n.prove(time.Now())
 	s.history.cut = err
 	return err
 }

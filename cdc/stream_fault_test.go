@@ -152,6 +152,22 @@ func TestStream_OffersARefusedRowAgain(t *testing.T) {
 	eventually(t, "confirmed", func() bool { return s.confirmed() >= end })
 }
 
+// A connection that breaks at the same row each time has not recovered, though it streams for a moment.
+func TestStream_HasRecoveredWhenItGotFurther(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	var log logbook
+	run := s.stream(func(c *cdc.StreamConfig, r *recorder) { c.Logger, r.refusals = log.logger(), 3 })
+	s.write(1, 10)
+	requireOnceInOrder(t, run.wait(t, 10), 10)
+	eventually(t, "recovered", func() bool { return len(log.lines("stream recovered")) > 0 })
+	require.NoError(t, run.stop())
+	require.Len(t, log.lines("stream interrupted"), 1, log.text.String())
+	recovered := log.lines("stream recovered")
+	require.Len(t, recovered, 1, log.text.String())
+	require.Contains(t, recovered[0], "attempts=3")
+}
+
 func TestStream_StandsByForASlotInUse(t *testing.T) {
 	t.Parallel()
 	s := fresh(t)
