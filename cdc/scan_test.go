@@ -209,3 +209,69 @@ func TestScan_OfTheNewestEndsWithTheNewest(t *testing.T) {
 	s.exec(`INSERT INTO outbox (type, key, payload) VALUES ('t', 'last', '{}')`)
 	require.Equal(t, "last", column(t, s.scan(cdc.Range{Newest: 2}), "key")[1])
 }
+
+// left waits until the server has none of relay's sessions in the database any more, and so none of its transactions.
+func (s *system) left() {
+	s.t.Helper()
+	eventually(s.t, "no session of relay's", func() bool {
+		var n int
+		require.NoError(s.t, s.conn.QueryRow(s.t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'relay'`).Scan(&n))
+		return n == 0
+	})
+}
+
+// Rows that are large beside what a connection holds: the server stands in the middle of sending them when the scan ends.
+func TestScan_LeavesNothingBehindHoweverItEnds(t *testing.T) {
+	t.Parallel()
+	const rows = 64
+	s := fresh(t)
+	s.exec(`CREATE TABLE second (LIKE outbox INCLUDING ALL)`)
+	s.exec(`ALTER PUBLICATION relay ADD TABLE second`)
+	s.src.Tables = append(s.src.Tables, cdc.SourceTable{Name: "public.second"})
+	for _, table := range []string{"outbox", "second"} {
+		s.exec(`INSERT INTO `+table+` (type, key, payload, created_at) SELECT 't', g::text, jsonb_build_object('pad', repeat('x', 1 << 20)),
+			'2026-01-01'::timestamptz + g * interval '1 s' FROM generate_series(1, $1) g`, rows)
+	}
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for _, tc := range []struct {
+		name, condition string
+		third           func() error // at the third row
+		is              error
+		says            string
+		most            int // rows handed over
+	}{
+		{"its reader has enough", "", func() error { return enough }, enough, "enough", 3},
+		{"its session is ended", "", func() error {
+			s.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'relay'`)
+			return nil
+		}, nil, "read table public.", 2*rows - 1},
+		{"a row cannot be read", "1 / (key::int - 50) < 5", nil, nil, "division by zero", 2*50 - 1},
+		{"its condition is not SQL", "of no use", nil, nil, "syntax error", 0},
+		{"nothing is in its way", "", nil, nil, "", 2 * rows},
+		{"it is cancelled", "", func() error { cancel(); return nil }, context.Canceled, "read table public.", 2*rows - 1},
+	} {
+		seen := 0
+		err := cdc.Scan(ctx, s.src, cdc.Range{Condition: tc.condition}, func(row *cdc.Row) error {
+			seen++
+			require.Equal(t, fmt.Sprint((seen+1)/2), string(row.Values[row.Table.Column("key")]), tc.name)
+			if seen == 3 && tc.third != nil {
+				return tc.third()
+			}
+			return nil
+		})
+		require.LessOrEqual(t, seen, tc.most, tc.name)
+		if tc.says == "" {
+			require.NoError(t, err, tc.name)
+			require.Equal(t, tc.most, seen, tc.name)
+		} else {
+			require.ErrorContains(t, err, tc.says, tc.name)
+		}
+		if tc.is != nil {
+			require.ErrorIs(t, err, tc.is, tc.name)
+		}
+		s.left()
+	}
+}
