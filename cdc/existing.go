@@ -10,14 +10,16 @@ import (
 
 // Existing says what becomes of the rows that are there when the slot is made.
 type Existing struct {
-	Condition string                           // SQL on the columns of the tables; empty: all rows
+	Condition string                           // as Range.Condition; empty: all rows
 	Begin     func(context.Context, LSN) error // at the place where the slot begins: before any that it will send
 	Each      func(*Row) error                 // once for each row, by time, then id
 	End       func(context.Context) error      // all rows have been handed over; what it returns nil for is durable
 }
 
-// SinceXID is the condition for rows of transactions with that ID or a later one. A row has the lower half of the ID only; the
-// rest follows from the row being older than the snapshot.
+// SinceXID is the condition for rows that were written, or updated, by transactions with that ID or a later one. The ID is the
+// 64 bits of pg_current_xact_id(), of which a row has the lower half only (xmin); the rest follows from the row being older than
+// the snapshot, and not by four billion transactions: a row that is, and one that pg_restore wrote, counts as newer than it is,
+// and is sent once more.
 func SinceXID(xid int64) string {
 	return fmt.Sprintf("pg_snapshot_xmax(pg_current_snapshot())::text::bigint"+
 		" - ((pg_snapshot_xmax(pg_current_snapshot())::text::bigint - xmin::text::bigint) & 4294967295) >= %d", xid)

@@ -11,17 +11,22 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Range is which rows Scan reads, by their time column. A zero bound is none.
+// Range is which rows Scan reads, by their time column, to the microsecond. A zero bound is none; rows without a time are in no
+// range, nor in one without bounds, unless there is a Snapshot. The zero Range is all rows that have a time.
 type Range struct {
 	Since  time.Time // inclusive
 	Until  time.Time // exclusive
-	Newest int       // at most so many of each table, the newest; 0: all
+	Newest int       // at most so many of each table, the newest; 0: all. Of a table without a time column, and without bounds, those of the newest transactions
 
-	// Snapshot is one that another connection has exported. The rows are those of the snapshot, and all of them: rows
-	// without a time come last, and tables without a time column are read by transaction.
+	// Snapshot is one that another connection has exported, and that lasts until the next command there: until Scan has
+	// begun. The rows are those of the snapshot, and all of them: rows without a time come last, and tables without a time
+	// column are read by transaction.
 	Snapshot string
 
-	Condition string // SQL; empty: none
+	// Condition is SQL, true for the rows to be read; empty: all. It speaks of the columns of a table, the same for all tables,
+	// and finds functions and types of pg_catalog without a schema only. It comes from who may
+	// configure the relay: nothing keeps SQL in it from doing what a read-only transaction may do.
+	Condition string
 }
 
 // Scan hands over the rows that are in the outbox tables now, oldest first by their time column and then by id, in the form

@@ -12,16 +12,17 @@ import (
 // SlotWAL is how much of the server's WAL the slot keeps, and how much more it may (pg_replication_slots, chapter "System
 // Views" of the Postgres documentation).
 type SlotWAL struct {
-	Retained int64  // bytes of WAL that the server keeps for the slot
-	Safe     int64  // bytes that may be written before the slot is at risk; meaningful if Limited
-	Limited  bool   // max_slot_wal_keep_size is set
-	Limit    int64  // max_slot_wal_keep_size in bytes; meaningful if Limited
+	Retained int64  // bytes of WAL that the server keeps for the slot, from its restart_lsn on; 0 if it has none, as one that is lost
+	Safe     int64  // bytes that may be written before the slot is at risk, below 0 when it is; meaningful if Limited
+	Limited  bool   // max_slot_wal_keep_size is set, and the slot is not lost
+	Limit    int64  // max_slot_wal_keep_size in bytes, -1 if it is not set; set of a lost slot too
 	Status   string // wal_status: reserved, extended, unreserved or lost; empty: not known
 	Cause    string // invalidation_reason, from version 17 on
 	Active   bool   // somebody streams from it
 
-	// From version 18 on: how long nobody has streamed from the slot, and after how long of it the server invalidates the
-	// slot (idle_replication_slot_timeout, 0: never).
+	// How long nobody has streamed from the slot, in whole seconds, from version 17 on, and after how long of it the server
+	// invalidates the slot at a checkpoint (idle_replication_slot_timeout, 0: never), from 18 on. Each
+	// is 0 on older versions, and Idle while somebody streams.
 	Idle, IdleTimeout time.Duration
 }
 
@@ -64,7 +65,8 @@ const slotWALSQL = `SELECT
   active
   FROM pg_replication_slots s WHERE slot_name = %s`
 
-// ReadSlotWAL asks the server, over a connection of its own.
+// ReadSlotWAL asks the server, over a connection of its own. It is an error that there is no such slot, and none that it is
+// lost: Risk says so.
 func ReadSlotWAL(ctx context.Context, url, slot string) (SlotWAL, error) {
 	conn, err := connect(ctx, url, false)
 	if err != nil {
