@@ -2,10 +2,12 @@ package cdc
 
 import (
 	"context"
+	"io"
 	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"relay/internal/libpq"
 )
@@ -74,6 +76,35 @@ func connectTo(ctx context.Context, cfg *pgconn.Config) (*pgconn.PgConn, error) 
 		return nil, connectFault(cfg, err)
 	}
 	return conn, nil
+}
+
+// ear counts the bytes that come from the server, below the buffer in which they become messages: a large one is whole only after
+// a long time on a slow wire. It belongs to the goroutine that reads.
+type ear struct {
+	bytes int64
+	from  io.Reader
+}
+
+// Read implements io.Reader.
+func (e *ear) Read(p []byte) (int, error) {
+	n, err := e.from.Read(p)
+	e.bytes += int64(n)
+	return n, err
+}
+
+// listenTo opens a connection for replication, with an ear in it.
+func listenTo(ctx context.Context, url string) (*pgconn.PgConn, *ear, error) {
+	cfg, err := configure(url, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	e := &ear{}
+	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		e.from = r // of the last host tried, which is the one that is connected to
+		return pgproto3.NewFrontend(e, w)
+	}
+	conn, err := connectTo(ctx, cfg)
+	return conn, e, err
 }
 
 // closeTimeout bounds a polite goodbye.

@@ -17,7 +17,7 @@ const openTimeout = 30 * time.Second
 
 // openSession connects, checks that the database is as streaming needs it, and starts to stream.
 func openSession(ctx context.Context, s *Stream) (*session, error) {
-	conn, err := connect(ctx, s.cfg.URL, true)
+	conn, ear, err := listenTo(ctx, s.cfg.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -28,6 +28,7 @@ func openSession(ctx context.Context, s *Stream) (*session, error) {
 		closeConn(conn)
 		return nil, err
 	}
+	n.ear = ear
 	return n, nil
 }
 

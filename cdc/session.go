@@ -19,6 +19,7 @@ type session struct {
 	conn  *pgconn.PgConn
 	net   net.Conn
 	front *pgproto3.Frontend
+	ear   *ear
 	waker *waker
 
 	decoder  *decoder

@@ -20,7 +20,8 @@ type standby struct {
 	reported time.Time // when the last status was sent
 	heard    time.Time // when the server last sent something, to about StatusInterval
 	asked    time.Time // when it was last asked to
-	fresh    bool      // something came since tend looked
+	fresh    bool      // a message came since tend looked
+	bytes    int64     // that had come when tend looked, those of a message that is not whole included
 	reply    bool      // the server asks for a status
 
 	pressedAt   LSN       // WAL end at which the server asks again and again
@@ -62,8 +63,8 @@ func earlier(a, b time.Time) time.Time {
 
 // tend does what is due besides reading: statuses, telling a recovery, and giving up a server that is dead or going down.
 func (n *session) tend(now time.Time) error {
-	if n.fresh {
-		n.heard, n.fresh = now, false
+	if n.fresh || n.ear.bytes != n.bytes {
+		n.heard, n.fresh, n.bytes = now, false, n.ear.bytes
 	}
 	if silent := now.Sub(n.heard); silent > n.cfg.Silence {
 		return fmt.Errorf("the server was silent for %s", silent.Round(time.Second))

@@ -88,6 +88,23 @@ func TestStream_GivesUpASilentServer(t *testing.T) {
 	requireOnceInOrder(t, run.wait(t, 2), 2)
 }
 
+// A row can take longer than the server may be silent, and answers come behind it.
+func TestStream_TakesTheBytesOfALargeRowForLife(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	proxy := cdctest.NewProxy(t, s.src.URL)
+	run := s.stream(func(c *cdc.StreamConfig, _ *recorder) {
+		c.URL, c.StatusInterval, c.Silence = proxy.URL, 100*time.Millisecond, time.Second
+	})
+	run.until(cdc.StateStreaming)
+	opened := proxy.Connections()
+	proxy.Drip(1<<10, 50*time.Millisecond)
+	s.exec(`INSERT INTO outbox (type, key, payload) SELECT 't', '1', to_jsonb(repeat('x', 64 << 10))`) // 3 s
+	requireOnceInOrder(t, run.wait(t, 1), 1)
+	require.Equal(t, opened, proxy.Connections(), "still the same connection")
+	proxy.Drip(0, 0)
+}
+
 func TestStream_OutlivesRestartsOfTheServer(t *testing.T) {
 	t.Parallel()
 	c := pgtest.Cluster(t, pgtemp.Options{})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy is a wire between clients and a Postgres server that a test can cut and stall. It forwards bytes and knows
@@ -22,6 +23,8 @@ type Proxy struct {
 	changed *sync.Cond // of stalled and down
 	stalled bool
 	down    bool
+	drip    int           // not 0: so many bytes at a time
+	pause   time.Duration // after each of them
 	conns   map[net.Conn]struct{}
 	total   int
 }
@@ -87,6 +90,9 @@ func (p *Proxy) Stall() { p.set(func() { p.stalled = true }) }
 // Resume lets bytes pass again.
 func (p *Proxy) Resume() { p.set(func() { p.stalled = false }) }
 
+// Drip slows the wire down to n bytes each pause, in both directions.
+func (p *Proxy) Drip(n int, pause time.Duration) { p.set(func() { p.drip, p.pause = n, pause }) }
+
 // Connections returns how many connections clients have opened so far.
 func (p *Proxy) Connections() int {
 	p.mu.Lock()
@@ -145,11 +151,18 @@ func (p *Proxy) pipe(from, to net.Conn) {
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := from.Read(buf)
-		p.pass()
-		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
+		p.pass() // nor does an end get through a stalled wire
+		for sent := 0; sent < n; {
+			most, pause := p.pass()
+			part := buf[sent:n]
+			if most > 0 && len(part) > most {
+				part = part[:most]
+			}
+			if _, err := to.Write(part); err != nil {
 				return
 			}
+			sent += len(part)
+			time.Sleep(pause) // 0 on a wire that is not slow
 		}
 		if err != nil {
 			return // io.EOF among others
@@ -157,11 +170,12 @@ func (p *Proxy) pipe(from, to net.Conn) {
 	}
 }
 
-// pass blocks while the wire is stalled.
-func (p *Proxy) pass() {
+// pass blocks while the wire is stalled, and returns how many bytes may go on at a time, 0 for all, with what pause after them.
+func (p *Proxy) pass() (int, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.stalled && !p.down {
 		p.changed.Wait()
 	}
+	return p.drip, p.pause
 }
