@@ -23,10 +23,16 @@ func (l *lane) fetch() error {
 	}
 	now := time.Now()
 	for i := range rows {
-		l.breathe(i)
+		if l.breathe(i); !t.ordered {
+			break
+		}
 		l.drain(&rows[i], now)
 	}
 	t.fetching = false
+	if !t.ordered { // the rest is anything but what comes first under the order that came meanwhile
+		t.more = true
+		return nil
+	}
 	if len(rows) == limit {
 		t.more = true
 	} else if !t.more {
@@ -78,6 +84,10 @@ func (l *lane) look() error {
 		t.check = true
 		return err
 	}
+	if !t.ordered { // what it says is of another order
+		t.check = true
+		return nil
+	}
 	if !b.Due.IsZero() {
 		l.later(b.Due)
 	}
@@ -97,10 +107,12 @@ func (l *lane) look() error {
 	return nil
 }
 
-// takeBack makes what was about to be parked live again, unless its key is held back.
+// takeBack makes what was about to be parked live again, unless its key is held back. What stays in the buffer has waited there
+// already: looks may follow each other faster than it is due.
 func (l *lane) takeBack() {
 	t := &l.table
-	now := time.Now()
+	now, due := time.Now(), t.parks.due
+	defer func() { t.parks.due = due }()
 	for _, it := range t.parks.empty() {
 		if it.write != buffered {
 			continue

@@ -275,7 +275,7 @@ func (l *lane) permitted(now time.Time) bool {
 
 // allowed reports whether attempts are to be begun at all.
 func (l *lane) allowed() bool {
-	return !l.stopping && l.paused == "" && !l.env.suspended.Load() && !(l.rekeying && l.inFlight > 0)
+	return !l.stopping && l.paused == "" && !l.env.suspended.Load() && !l.rekeying
 }
 
 // kick starts whatever has become possible. It is called after every change, with the mutex held.

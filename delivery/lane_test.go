@@ -43,14 +43,24 @@ func (m *memoryParker) note(format string, args ...any) {
 }
 
 func (m *memoryParker) enter() error {
-	if m.slow > 0 {
-		time.Sleep(m.slow) // simulated time
+	m.mu.Lock()
+	slow := m.slow
+	m.mu.Unlock()
+	if slow > 0 {
+		time.Sleep(slow) // simulated time
 	}
 	m.mu.Lock()
 	if m.fail != nil {
 		return m.fail()
 	}
 	return nil
+}
+
+// delay has every later call take a time.
+func (m *memoryParker) delay(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.slow = d
 }
 
 func (m *memoryParker) Park(_ context.Context, items []Parked) ([]int64, error) {
@@ -72,6 +82,7 @@ func (m *memoryParker) Park(_ context.Context, items []Parked) ([]int64, error) 
 		ids[i] = it.ID
 		m.rows = append(m.rows, it)
 	}
+	m.sort()
 	return ids, nil
 }
 
@@ -84,6 +95,11 @@ func (m *memoryParker) put(id string, place mapping.Place) {
 		ID: m.nextID, Endpoint: "e", Lane: id[:1], Ordered: true, State: Waiting,
 		Event: &mapping.Event{ID: id, Type: "t", Key: id[:1], Keyed: true, CommitTime: time.Now(), Place: place},
 	})
+}
+
+// sort has the rows of a key follow each other by place.
+func (m *memoryParker) sort() {
+	slices.SortStableFunc(m.rows, func(a, b Parked) int { return a.Event.Place.Compare(b.Event.Place) })
 }
 
 func (m *memoryParker) blocked(i int, now time.Time) bool {
@@ -160,15 +176,16 @@ func (m *memoryParker) retry() {
 	}
 }
 
-// discard deletes every delivery that waits.
-func (m *memoryParker) discard() (ids []string) {
+// discard deletes deliveries that wait: those named, or every one.
+func (m *memoryParker) discard(only ...string) (ids []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.rows = slices.DeleteFunc(m.rows, func(r Parked) bool {
-		if r.State == Waiting {
-			ids = append(ids, r.Event.ID)
+		if r.State != Waiting || len(only) > 0 && !slices.Contains(only, r.Event.ID) {
+			return false
 		}
-		return r.State == Waiting
+		ids = append(ids, r.Event.ID)
+		return true
 	})
 	m.note("discard %v", ids)
 	return ids
@@ -192,9 +209,16 @@ func (m *memoryParker) SaveBreaker(_ context.Context, _ string, until time.Time,
 	return nil
 }
 
-func (m *memoryParker) Reorder(context.Context, string, mapping.Order) error {
+func (m *memoryParker) Reorder(_ context.Context, _ string, order mapping.Order) error {
 	defer m.mu.Unlock()
-	return m.enter()
+	if err := m.enter(); err != nil {
+		return err
+	}
+	m.note("reorder %s", order)
+	for i := range m.rows {
+		m.rows[i].Lane, m.rows[i].Ordered = LaneKey(order, m.rows[i].Event)
+	}
+	return nil
 }
 
 func (m *memoryParker) Backlog(_ context.Context, _ string, limit int) (Backlog, error) {
@@ -1029,6 +1053,7 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 	conc := rapid.IntRange(1, 5).Draw(rt, "concurrency")
 	batch := rapid.SampledFrom([]int{1, 1, 4}).Draw(rt, "batch")
 	operator := rapid.SampledFrom([]int{0, 0, 15}).Draw(rt, "percent operator")
+	reloads := rapid.SampledFrom([]int{0, 0, 15}).Draw(rt, "percent reloads")
 	var dice sync.Mutex // thrown by sender, table and test
 	rnd := seed
 	throw := func() int {
@@ -1092,6 +1117,23 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 				}
 				b.Notify("e", EndpointState{})
 			}
+			if roll(reloads) {
+				switch throw() % 4 {
+				case 0:
+					ft.trace("pause")
+					b.Notify("e", EndpointState{Paused: true})
+				case 1:
+					ft.trace("resume")
+					b.Notify("e", EndpointState{})
+				default:
+					if order != mapping.OrderNone {
+						order = []mapping.Order{mapping.OrderKey, mapping.OrderStrict}[throw()%2]
+						ft.trace("order %s", order)
+						b.reorder(order)
+						ep = b.ep
+					}
+				}
+			}
 			if restarts > 0 && i%per == per-1 {
 				restarts--
 				ft.trace("restart")
@@ -1103,6 +1145,7 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 			}
 		}
 		mended.Store(true)
+		b.Notify("e", EndpointState{})
 		time.Sleep(40 * time.Second)
 		if b.acct.left() > 0 && badness == 0 {
 			ft.Errorf("%d events hold the slot", b.acct.left())
@@ -1119,10 +1162,11 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 		if s.twice > 0 {
 			ft.Errorf("%d delivered twice", s.twice)
 		}
-		switch order {
-		case mapping.OrderKey:
+		switch {
+		case order == mapping.OrderNone:
+		case order == mapping.OrderKey || reloads > 0:
 			requireKeyOrder(ft, got)
-		case mapping.OrderStrict:
+		default:
 			if s.most > 1 && batch == 1 || !slices.IsSortedFunc(got, func(a, b string) int { return slices.Index(ids, a) - slices.Index(ids, b) }) {
 				ft.Errorf("strict order broken: %v", got)
 			}

@@ -95,7 +95,7 @@ func (l *lane) takeTurn() (done func()) {
 	}
 	l.mu.Unlock()
 	defer l.mu.Lock()
-	limit := time.NewTimer(l.env.hold / 4)
+	limit := time.NewTimer(min(l.env.hold/4, time.Second))
 	defer limit.Stop()
 	select {
 	case l.env.turn <- struct{}{}:

@@ -120,6 +120,7 @@ func (l *lane) configure(ep *mapping.Endpoint, sender Sender) *mapping.Endpoint 
 	if was.Order != ep.Order {
 		l.divert()
 		l.ground()
+		l.table.parks.hasten() // under this order it may come before what is there
 		l.table.ordered = false
 		l.rekeying = l.inFlight > 0
 	}

@@ -137,7 +137,10 @@ func (l *lane) record(it *item, keep bool) {
 // with it.
 func (l *lane) again(q *keyQueue) {
 	it := q.head
+	key, keyed := l.laneKey(it.event)
 	switch {
+	case keyed != q.keyed || key != q.key: // it was in the air when the order changed: under the new one others may come first
+		l.retreat(q)
 	case it.live() && it.write == unwritten && !l.table.diverted && !it.due.After(it.since.Add(l.env.hold)):
 		l.wait.wait(q, it.due)
 		l.wakeAt(it.due)
@@ -241,11 +244,16 @@ func (l *lane) ground() {
 	l.table.more = true
 }
 
+// clearQueue takes a queue out of memory. What waited there for its time goes on waiting in the table.
 func (l *lane) clearQueue(q *keyQueue) {
 	l.table.leave(q)
 	for q.head != nil {
-		if it := q.pop(); !it.live() {
+		switch it := q.pop(); {
+		case it.live():
+		case it.due.IsZero():
 			l.table.drop(it)
+		default:
+			l.record(it, false)
 		}
 	}
 	l.forget(q)
@@ -272,8 +280,8 @@ func (l *lane) tick(now time.Time) (age time.Duration, diverted bool) {
 	for it := l.open.head; it != nil && now.Sub(it.since) >= l.env.hold && !l.table.diverted; it = it.next {
 		if it.write == unwritten {
 			l.overstayed(it.queue)
-			l.table.parks.hasten()
 		}
+		l.table.parks.hasten()
 	}
 	l.kick(now)
 	if l.ready.head != nil && l.ready.head.head.live() {

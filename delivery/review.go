@@ -1,5 +1,7 @@
 package delivery
 
+import "time"
+
 // wantsReview reports whether what the lane has read ahead of the table is to be compared with it.
 func (l *lane) wantsReview() bool { return l.table.review && !l.stopping }
 
@@ -50,7 +52,7 @@ func (l *lane) hasten(it *item, row *Parked) {
 	if row.Attempts >= it.attempts {
 		return
 	}
-	it.attempts, it.born = row.Attempts, row.Since
+	it.attempts, it.born, it.due = row.Attempts, row.Since, time.Time{}
 	q := it.queue
 	if q.head != it {
 		return
@@ -65,8 +67,8 @@ func (l *lane) hasten(it *item, row *Parked) {
 // discard takes a delivery out of memory whose row somebody has deleted. What was behind it goes on.
 func (l *lane) discard(it *item) {
 	q, first := it.queue, it.queue.head == it
+	l.loosen(q)
 	if first {
-		l.loosen(q)
 		switch q.stage {
 		case waiting:
 			l.wait.remove(q)

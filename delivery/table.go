@@ -103,7 +103,7 @@ func (l *lane) kickTable(now time.Time) {
 func (l *lane) wantsSave(now time.Time) bool { return l.table.stale() || l.wantsPark(now) }
 
 func (l *lane) wantsCheck() bool {
-	return l.table.check && !l.stopping && l.paused == "" && l.state == BreakerClosed
+	return l.table.check && !l.stopping && l.paused == "" && l.state == BreakerClosed && !l.rekeying
 }
 
 // wantsMore reports whether parked deliveries should be fetched: they may be sent now, and memory runs low of them.
@@ -266,7 +266,7 @@ func (l *lane) parked(it *item, id int64) {
 		if q.head == it { // otherwise its turn comes
 			l.resolve(q, *it.result)
 		}
-	case q != nil && it.flying: // its attempt goes on
+	case q != nil && (it.flying || q.head != it): // its attempt goes on, or it waits with the rest of its batch
 	case q != nil:
 		l.release(it)
 	case !it.dead:

@@ -170,11 +170,12 @@ func (l *lane) land(f *flight, out Outcome) {
 	l.inFlight--
 	l.metrics.inFlight.Dec()
 	l.metrics.attempt(out)
-	if l.rekeying && l.inFlight == 0 {
+	rekeyed := l.rekeying && l.inFlight == 0
+	if rekeyed {
 		l.rekeying = false
 		l.table.more = true
 	}
-	if f.batch == nil && out.Verdict == Delivered && l.state == BreakerClosed {
+	if f.batch == nil && out.Verdict == Delivered && l.state == BreakerClosed && !rekeyed {
 		f.it.flying = false
 		l.succeed(f.queue)
 		return
