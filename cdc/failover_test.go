@@ -186,7 +186,7 @@ func TestStream_TakesTheSlotFromASessionThatIsSilent(t *testing.T) {
 	silent.until(cdc.StateStreaming)
 	live := s.stream(func(cfg *cdc.StreamConfig, _ *recorder) { cfg.Exclusive = true })
 	live.until(cdc.StateWaiting)
-	time.Sleep(7 * time.Second) // longer than a silent session would be given
+	s.repliedFor(7 * time.Second) // longer than a silent session would be given
 	s.write(1, 5)
 	silent.wait(t, 5)
 	require.Zero(t, live.count(), "who says something each second keeps it")

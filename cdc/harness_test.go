@@ -2,6 +2,7 @@ package cdc_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -227,6 +228,29 @@ func (s *system) confirmed() cdc.LSN {
 func (s *system) walEnd() cdc.LSN {
 	s.t.Helper()
 	return s.lsn(`SELECT pg_current_wal_lsn()::text`)
+}
+
+// seen is what the server knows of the session that streams from the slot.
+type seen struct {
+	sent, written cdc.LSN
+	replied       time.Time // by the stream's clock
+}
+
+func (s *system) seen() (now seen) {
+	s.t.Helper()
+	err := s.conn.QueryRow(s.t.Context(), `SELECT coalesce(sent_lsn, '0/0')::text, coalesce(write_lsn, '0/0')::text, coalesce(reply_time, 'epoch')
+	  FROM pg_stat_replication r JOIN pg_replication_slots s ON s.active_pid = r.pid WHERE slot_name = $1`, s.src.Slot).Scan(&now.sent, &now.written, &now.replied)
+	if !errors.Is(err, pgx.ErrNoRows) { // the zero value, while nobody streams
+		require.NoError(s.t, err)
+	}
+	return now
+}
+
+// repliedFor waits until the session that streams from the slot has replied for so long.
+func (s *system) repliedFor(d time.Duration) {
+	s.t.Helper()
+	began := time.Now()
+	eventually(s.t, "replies", func() bool { return s.seen().replied.Sub(began) > d })
 }
 
 // streaming is a stream that runs.

@@ -79,7 +79,8 @@ func TestStream_GivesUpASilentServer(t *testing.T) {
 	s.write(1, 1)
 	run.wait(t, 1)
 	opened := proxy.Connections()
-	time.Sleep(1500 * time.Millisecond) // idle, but not silent: it answers when asked
+	began := time.Now()
+	eventually(t, "idle, but not silent: it answers when asked", func() bool { return run.Status().LastByte.Sub(began) > 1500*time.Millisecond })
 	require.Equal(t, opened, proxy.Connections())
 	proxy.Stall()
 	require.Contains(t, run.until(cdc.StateConnecting).Err.Error(), "silent")

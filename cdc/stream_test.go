@@ -113,7 +113,10 @@ func TestStream_MovesAnIdleSlotAndOneWithOtherTraffic(t *testing.T) {
 	t.Parallel()
 	s := fresh(t)
 	s.exec("CREATE TABLE other (n int)")
-	run := s.stream(nil)
+	run := s.stream(func(c *cdc.StreamConfig, _ *recorder) { // nothing is left to statuses that are sent anyway
+		c.StatusInterval = time.Hour
+		c.URL += sep(c.URL) + "wal_sender_timeout=1h"
+	})
 	run.until(cdc.StateStreaming)
 	s.exec("INSERT INTO other SELECT generate_series(1, 1000)")
 	end := s.walEnd()
@@ -122,9 +125,7 @@ func TestStream_MovesAnIdleSlotAndOneWithOtherTraffic(t *testing.T) {
 	s.write(1, 1)
 	run.wait(t, 1)
 	end = s.walEnd()
-	began := time.Now()
 	eventually(t, "slot passes the settled row", func() bool { return s.confirmed() >= end-64 })
-	require.Less(t, time.Since(began), 800*time.Millisecond, "not left to the status interval")
 }
 
 func TestStream_NeverConfirmsWhatIsOpen(t *testing.T) {
@@ -140,7 +141,8 @@ func TestStream_NeverConfirmsWhatIsOpen(t *testing.T) {
 	rows := run.wait(t, 3)
 	for range 5 { // keepalives pass the open transaction; so must not the slot
 		s.exec("INSERT INTO other SELECT generate_series(1, 100)")
-		time.Sleep(100 * time.Millisecond) // for statuses to be sent
+		end := s.walEnd()
+		eventually(t, "a status past them", func() bool { return s.seen().written >= end })
 		require.LessOrEqual(t, s.confirmed(), rows[0].Place.Commit)
 		require.GreaterOrEqual(t, s.confirmed(), before)
 	}
@@ -160,7 +162,7 @@ func TestStream_AnswersStatusWhileTheConsumerIsFull(t *testing.T) {
 	s.write(1, 5000)
 	run.wait(t, 10)
 	pid := s.activePID()
-	time.Sleep(4 * time.Second) // longer than the server waits for a sign of life
+	s.repliedFor(3 * time.Second) // longer than the server waits for a sign of life
 	require.Equal(t, 10, run.count(), "nothing is handed over to a full consumer")
 	require.Equal(t, pid, s.activePID(), "still the same connection")
 	require.Equal(t, cdc.StateStreaming, run.Status().State)
@@ -213,7 +215,9 @@ func TestStream_PauseReadsNoMoreButConfirms(t *testing.T) {
 	run.Pause()
 	run.until(cdc.StatePaused)
 	s.write(4, 6)
-	time.Sleep(300 * time.Millisecond) // for what must not happen
+	end := s.walEnd()
+	eventually(t, "the rows are sent", func() bool { return s.seen().sent >= end })
+	s.repliedFor(0)
 	require.Equal(t, 3, run.count())
 	require.LessOrEqual(t, s.confirmed(), rows[0].Place.Commit)
 	run.release()
