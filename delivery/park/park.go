@@ -63,10 +63,15 @@ func (s *Store) park(ctx context.Context, items []delivery.Parked, tell bool) ([
 		if err != nil {
 			return err
 		}
-		if err := s.holdBack(ctx, tx, arrange(rows, states, s.reach)); err != nil {
+		ahead := arrange(rows, states, s.reach)
+		if err := s.holdBack(ctx, tx, ahead); err != nil {
 			return err
 		}
 		if err := s.insert(ctx, tx, rows); err != nil {
+			return err
+		}
+		// Where a dead one waits again in its place, all that was readable may have been behind the new one.
+		if err := s.release(ctx, tx, queuesOf(ahead)); err != nil {
 			return err
 		}
 		for i := range rows {
@@ -430,6 +435,14 @@ WHERE d.id = behind.id`), endpoints, queues, lsns, ordinals, whole)
 		return fmt.Errorf("hold back what is behind: %w", err)
 	}
 	return nil
+}
+
+func queuesOf(spans []span) []queueID {
+	queues := make([]queueID, len(spans))
+	for i, sp := range spans {
+		queues[i] = sp.queueID
+	}
+	return queues
 }
 
 func split(queues []queueID) (endpoints, names []string) {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"relay/delivery"
 )
 
 // However the rows of a queue came in, and whatever was let through of it before, only about so many are readable as are meant
@@ -52,4 +54,25 @@ func TestPark_AnOlderOneBeforeAllThatMayBeReadable(t *testing.T) {
 		settle(t, s, idsOf(found))
 	}
 	require.Equal(t, []string{"event-1", "event-2", "event-3", "event-4", "event-5", "event-6"}, order)
+}
+
+// A dead one that waits again is let through when enough of those behind it are gone. One that comes between holds those back.
+func TestPark_OneBetweenWhatWaitsAgainAndAllThatIsReadable(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	s.reach = 4
+	dead := item(1, "k")
+	dead.State = delivery.Dead
+	park(t, s, append([]delivery.Parked{dead}, items(3, 4, "k")...)...)
+	n, err := s.Retry(t.Context(), Filter{State: delivery.Dead})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+	park(t, s, item(2, "k"))
+	var order []string
+	for range 4 {
+		names, found := next(t, s, nil, 1)
+		order = append(order, names...)
+		settle(t, s, idsOf(found))
+	}
+	require.Equal(t, []string{"event-1", "event-2", "event-3", "event-4"}, order)
 }
