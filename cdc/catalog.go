@@ -194,7 +194,7 @@ func (p *publication) readFault(ctx context.Context, conn *pgconn.PgConn, name s
 		if err != nil {
 			return nil, err
 		}
-		return p.lack(table, rel), nil
+		return p.lack(table, rel, tables), nil
 	}
 	return nil, nil
 }
@@ -224,11 +224,26 @@ func (p *publication) covers(table string) bool {
 	return p.all || p.schemas[schema] || p.members[schema+"."+name]
 }
 
-// lack says why the rows of a table do not come through, which is not in the publication. rel is nil if there is none.
-func (p *publication) lack(table string, rel *catalogTable) error {
+// others returns the tables that the publication was told to take one by one, but for these.
+func (p *publication) others(tables []string) []string {
+	others := maps.Clone(p.members)
+	for _, table := range tables {
+		schema, name := splitTable(table)
+		delete(others, schema+"."+name)
+	}
+	return slices.Sorted(maps.Keys(others))
+}
+
+// mayHaveOthers reports whether the publication has tables besides these, of which one may have had one of these names.
+func (p *publication) mayHaveOthers(tables []string) bool {
+	return p != nil && (p.all || len(p.schemas) > 0 || len(p.others(tables)) > 0)
+}
+
+// lack says why the rows of one of the tables do not come through, which is not in the publication. rel is nil if there is none.
+func (p *publication) lack(table string, rel *catalogTable, tables []string) error {
 	switch {
 	case rel == nil:
-		return p.misses(table)
+		return p.misses(table, p.others(tables))
 	case rel.root != "" && p.root && p.has(rel.root):
 		return p.sendsRoot(table, rel.root)
 	}
@@ -263,14 +278,13 @@ func (p *publication) sendsRoot(table, root string) error {
 }
 
 // misses speaks of a table that is not there, and may be under another name: the publication goes on with it.
-func (p *publication) misses(table string) error {
+func (p *publication) misses(table string, others []string) error {
 	problem := "table " + table + " does not exist"
-	if len(p.members) > 0 && !p.all {
-		names := slices.Sorted(maps.Keys(p.members))
-		if more := len(names) - shownMembers; more > 0 {
-			names = append(names[:shownMembers], fmt.Sprintf("%d more", more))
-		}
-		problem += "; publication " + p.name + " contains " + strings.Join(names, ", ")
+	if more := len(others) - shownTables; more > 0 {
+		others = append(others[:shownTables], fmt.Sprintf("%d more", more))
+	}
+	if len(others) > 0 {
+		problem += "; publication " + p.name + " contains " + strings.Join(others, ", ")
 	}
 	return &Fault{
 		Kind: FaultPublicationTable, Problem: problem,
@@ -279,5 +293,5 @@ func (p *publication) misses(table string) error {
 	}
 }
 
-// shownMembers is how many tables of a publication an error names.
-const shownMembers = 5
+// shownTables is how many tables of a publication an error names.
+const shownTables = 5

@@ -77,11 +77,15 @@ func (in *inspection) database(ctx context.Context, src *Source) error {
 	in.settings()
 	in.role()
 	in.capacity(slot != nil)
-	tables, err := in.tables(ctx, src)
+	pub, err := readPublication(ctx, in.conn, src.Publication)
 	if err != nil {
 		return err
 	}
-	if err := in.publication(ctx, src, tables); err != nil {
+	tables, err := in.tables(ctx, src, pub)
+	if err != nil {
+		return err
+	}
+	if err := in.publication(ctx, src, pub, tables); err != nil {
 		return err
 	}
 	in.slot(src.Slot, slot)
@@ -124,8 +128,9 @@ func (in *inspection) capacity(exists bool) {
 	}
 }
 
-// tables looks at each table and returns them by name: nil is one that does not exist, and one is left out that cannot be published.
-func (in *inspection) tables(ctx context.Context, src *Source) (map[string]*catalogTable, error) {
+// tables looks at each table and returns them by name, without those of which it has said that they cannot be published. Of one
+// that does not exist, and was renamed perhaps, the publication is to speak: another in its place would hide it.
+func (in *inspection) tables(ctx context.Context, src *Source, pub *publication) (map[string]*catalogTable, error) {
 	tables := make(map[string]*catalogTable)
 	for i := range src.Tables {
 		t := &src.Tables[i]
@@ -134,11 +139,12 @@ func (in *inspection) tables(ctx context.Context, src *Source) (map[string]*cata
 			return nil, err
 		}
 		subject := "table " + t.Name
+		if rel == nil && pub.mayHaveOthers(src.tableNames()) {
+			tables[t.Name] = nil
+			continue
+		}
 		if f := rel.fault(t); f != nil {
 			in.fault(subject, f)
-			if rel == nil {
-				tables[t.Name] = nil
-			}
 			continue
 		}
 		tables[t.Name] = rel
@@ -164,12 +170,8 @@ func (in *inspection) tables(ctx context.Context, src *Source) (map[string]*cata
 	return tables, nil
 }
 
-func (in *inspection) publication(ctx context.Context, src *Source, tables map[string]*catalogTable) error {
+func (in *inspection) publication(ctx context.Context, src *Source, pub *publication, tables map[string]*catalogTable) error {
 	subject := "publication " + src.Publication
-	pub, err := readPublication(ctx, in.conn, src.Publication)
-	if err != nil {
-		return err
-	}
 	if err := pub.own(src.Publication, src.tableNames()); err != nil {
 		in.fault(subject, err)
 		return nil
@@ -180,8 +182,8 @@ func (in *inspection) publication(ctx context.Context, src *Source, tables map[s
 			continue
 		}
 		missing = true
-		if rel, ok := tables[table]; ok { // else it is said why already
-			in.fault(subject, pub.lack(table, rel))
+		if rel, ok := tables[table]; ok {
+			in.fault(subject, pub.lack(table, rel, src.tableNames()))
 		}
 	}
 	if !missing {

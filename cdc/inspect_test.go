@@ -81,6 +81,19 @@ func TestInspect_NamesEachFaultWithItsRemedy(t *testing.T) {
 	require.NotContains(t, failures, "secret")
 }
 
+// relay setup would make an empty table in its place, and a relay that runs with the old name would then pass over what is in the other.
+func TestInspect_DoesNotTakeARenamedTableForOneThatIsToBeMade(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	s.exec(`ALTER TABLE outbox RENAME TO events`)
+	failures := problems(cdc.Inspect(t.Context(), s.src), cdc.LevelError)
+	require.Equal(t, 1, strings.Count(failures, "does not exist"), "said once: %s", failures)
+	require.Contains(t, failures, "table public.outbox does not exist; publication relay contains public.events → if public.outbox was renamed, ")
+	require.NotContains(t, failures, "CREATE TABLE")
+	s.exec(`DROP TABLE events`)
+	require.Contains(t, problems(cdc.Inspect(t.Context(), s.src), cdc.LevelError), "table public.outbox does not exist → relay setup, or: CREATE TABLE")
+}
+
 func TestSetup_MayBeRunAgainAndAddsTables(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
