@@ -9,7 +9,7 @@ type Consumer interface {
 
 	// Row takes a row, which belongs to the consumer from then on. The consumer calls row.Tx.Add for the work it opens
 	// before it returns, and row.Tx.Settle as each piece becomes durable. An error stops the stream at this row, which is
-	// not counted as handed over and comes again when the stream has reconnected with back-off.
+	// not counted as handed over and comes again when the stream has reconnected with back-off; after Pause it comes no more.
 	Row(row *Row) error
 
 	// Commit says that every row of the transactions before end has been handed over, and end is where a

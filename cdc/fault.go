@@ -1,6 +1,7 @@
 package cdc
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -11,15 +12,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// FaultKind says what is wrong on the database's side. The list is closed.
+// FaultKind says what is wrong on the database's side.
 type FaultKind string
 
-// The kinds of fault.
+// The kinds of fault, with FaultPromoted and FaultStandby.
 const (
 	FaultConnection       FaultKind = "connection"           // no server, or it lets us not in
 	FaultVersion          FaultKind = "version"              // the server is too old
 	FaultWALLevel         FaultKind = "wal_level"            // wal_level is not logical
-	FaultPrivilege        FaultKind = "privilege"            // the role may not replicate
+	FaultPrivilege        FaultKind = "privilege"            // the role may not connect, replicate, or do what setup does
 	FaultCapacity         FaultKind = "capacity"             // no free replication slot or WAL sender
 	FaultSlotMissing      FaultKind = "slot_missing"         // the slot does not exist
 	FaultSlotActive       FaultKind = "slot_active"          // another process streams from the slot
@@ -85,7 +86,6 @@ const (
 	codeTooMany         = "53300"
 	codeConfigLimit     = "53400"
 	codeMissing         = "42704"
-	codeUndefinedTable  = "42P01"
 	codeState           = "55000"
 	codeInUse           = "55006"
 	codeAdminShutdown   = "57P01"
@@ -106,10 +106,7 @@ func connectFault(cfg *pgconn.Config, err error) error {
 	role := quoteIdent(cfg.User)
 	switch code := pgCode(err); code {
 	case codePrivilege:
-		return &Fault{
-			FaultPrivilege, "role " + role + " may not open a replication connection",
-			"ALTER ROLE " + role + " REPLICATION; on RDS: GRANT rds_replication TO " + role, err,
-		}
+		return privilegeFault(cfg, err)
 	case codeTooMany:
 		return &Fault{FaultCapacity, "the server has no connection or WAL sender to spare", "raise max_wal_senders or max_connections", err}
 	case codeNoDatabase:
@@ -132,6 +129,25 @@ func connectFault(cfg *pgconn.Config, err error) error {
 		return &Fault{FaultConnection, "server " + server + " is starting up or shutting down", "", err}
 	}
 	return &Fault{FaultConnection, "no connection to " + server, "check source.url, and that the server runs and can be reached", err}
+}
+
+// privilegeFault tells apart what a role may lack to connect. The server's routine does, in every language.
+func privilegeFault(cfg *pgconn.Config, err error) error {
+	role, routine := quoteIdent(cfg.User), ""
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		routine = pg.Routine
+	}
+	switch {
+	case strings.HasPrefix(routine, "set_config"):
+		return &Fault{FaultPrivilege, "role " + role + " may not set a parameter that source.url sets", "take it out of source.url, or of PGOPTIONS", err}
+	case routine == "CheckMyDatabase" || cfg.RuntimeParams["replication"] == "":
+		database := quoteIdent(cmp.Or(cfg.Database, cfg.User)) // the server takes the role's name for a database, too
+		return &Fault{FaultPrivilege, "role " + role + " may not connect to database " + database, "GRANT CONNECT ON DATABASE " + database + " TO " + role, err}
+	}
+	return &Fault{
+		FaultPrivilege, "role " + role + " may not open a replication connection",
+		"ALTER ROLE " + role + " REPLICATION; on RDS: GRANT rds_replication TO " + role, err,
+	}
 }
 
 // namesOurSetting reports whether the server's message names a setting that relay asks for, and not one that only the URL

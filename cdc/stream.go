@@ -100,7 +100,7 @@ type history struct {
 	tables   map[uint32]*Table // as last described, so that an unchanged table keeps its pointer
 	done     LSN               // commit of the last transaction handed over whole
 	open     *openTx           // transaction handed over in part
-	server   identity          // that was streamed from, zero before
+	server   identity          // that was streamed from, and before that the one of StreamConfig.Start
 	holder   holder            // who has had the slot
 	streamed bool              // this process has streamed from it
 	lost     bool              // the slot was gone since it was last streamed from
