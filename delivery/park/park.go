@@ -70,8 +70,7 @@ func (s *Store) park(ctx context.Context, items []delivery.Parked, tell bool) ([
 		if err := s.insert(ctx, tx, rows); err != nil {
 			return err
 		}
-		// Where a dead one waits again in its place, all that was readable may have been behind the new one.
-		if err := s.release(ctx, tx, queuesOf(ahead)); err != nil {
+		if err := s.release(ctx, tx, shut(ahead)); err != nil {
 			return err
 		}
 		for i := range rows {
@@ -350,6 +349,8 @@ type span struct {
 	queueID
 	after mapping.Place
 	whole bool
+
+	blocked bool // the row at after is
 }
 
 // arrange decides for each row whether it is blocked, and returns the parts of queues that wait behind new rows.
@@ -369,7 +370,8 @@ func arrange(rows []newRow, states map[queueID]*queueState, reach int) []span {
 			state = &queueState{first: 1}
 			states[id] = state
 		}
-		if state.lastPlace != nil && r.place().Before(*state.lastPlace) {
+		older := state.lastPlace != nil && r.place().Before(*state.lastPlace)
+		if older {
 			ahead = append(ahead, span{queueID: id, after: r.place()}) // the first in order is the lowest: it covers the others
 			state.lastPlace = nil
 			if next := r.place().Next(); state.stuck == nil || next.Before(*state.stuck) {
@@ -379,6 +381,9 @@ func arrange(rows []newRow, states map[queueID]*queueState, reach int) []span {
 		state.last++
 		r.nth = state.last
 		r.blocked = state.blocks(r, int64(reach))
+		if older {
+			ahead[len(ahead)-1].blocked = r.blocked
+		}
 		place, due := r.place(), !r.Due.IsZero()
 		if (r.blocked || due) && (state.stuck == nil || place.Before(*state.stuck)) {
 			state.stuck = &place
@@ -437,10 +442,14 @@ WHERE d.id = behind.id`), endpoints, queues, lsns, ordinals, whole)
 	return nil
 }
 
-func queuesOf(spans []span) []queueID {
-	queues := make([]queueID, len(spans))
-	for i, sp := range spans {
-		queues[i] = sp.queueID
+// shut returns the queues of which nothing may be readable any more: all that was stood behind a new row that is blocked
+// itself, by a dead one that waits again in its place.
+func shut(spans []span) []queueID {
+	var queues []queueID
+	for _, sp := range spans {
+		if sp.blocked {
+			queues = append(queues, sp.queueID)
+		}
 	}
 	return queues
 }
