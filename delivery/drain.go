@@ -5,7 +5,7 @@ import "time"
 // fetch brings parked deliveries that may be attempted into memory.
 func (l *lane) fetch() error {
 	t := &l.table
-	limit := max(1, l.ahead()-len(t.taken))
+	limit, size := max(1, l.ahead()-len(t.taken)), max(1, l.aheadBytes()-t.held)
 	taken := make([]int64, 0, len(t.taken)+len(t.delivered))
 	for id := range t.taken {
 		taken = append(taken, id)
@@ -15,7 +15,7 @@ func (l *lane) fetch() error {
 	t.fetching = true
 	clear(t.left)
 	l.mu.Unlock()
-	rows, err := l.env.parker.Next(l.env.write, l.name, taken, limit)
+	rows, more, err := l.env.parker.Next(l.env.write, l.name, taken, limit, size)
 	l.mu.Lock()
 	if err != nil {
 		t.fetching, t.more = false, true
@@ -33,7 +33,7 @@ func (l *lane) fetch() error {
 		t.more = true
 		return nil
 	}
-	if len(rows) == limit {
+	if more {
 		t.more = true
 	} else if !t.more {
 		t.exhausted, t.check = true, true
@@ -58,7 +58,7 @@ func (l *lane) drain(p *Parked, now time.Time) {
 		l.table.more = true
 		return
 	}
-	l.table.taken[p.ID] = it
+	l.table.take(it, p.Size)
 	l.mayComeAgain(p.Event.Place)
 	q := l.queue(key, keyed)
 	q.push(it)

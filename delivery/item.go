@@ -50,6 +50,7 @@ type item struct {
 	since  time.Time // taken on by this process: what source.hold counts from
 	born   time.Time // committed, or made to wait again by an operator: what retry.max_age counts from
 	id     int64     // of the parked row; 0: none
+	size   int64     // with id: bytes it counts for
 
 	attempts int
 	due      time.Time

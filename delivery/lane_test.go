@@ -112,23 +112,26 @@ func (m *memoryParker) blocked(i int, now time.Time) bool {
 	})
 }
 
-func (m *memoryParker) Next(_ context.Context, _ string, taken []int64, limit int) ([]Parked, error) {
+func (m *memoryParker) Next(_ context.Context, _ string, taken []int64, limit int, size int64) ([]Parked, bool, error) {
 	defer m.mu.Unlock()
 	if err := m.enter(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	m.seen = time.Now()
 	var out []Parked
+	var total int64
 	for i, r := range m.rows {
-		if len(out) == limit {
+		if len(out) == limit || total >= size {
 			break
 		}
 		if r.State == Waiting && !slices.Contains(taken, r.ID) && !m.blocked(i, time.Now()) {
+			r.Size = int64(len(r.Event.Payload))
+			total += r.Size
 			out = append(out, r)
 			m.note("next %d %s", r.ID, r.Event.ID)
 		}
 	}
-	return out, nil
+	return out, len(out) == limit || total >= size, nil
 }
 
 func (m *memoryParker) Settle(_ context.Context, _ string, delivered []int64, changed []Parked) error {

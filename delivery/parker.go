@@ -33,6 +33,7 @@ type Parked struct {
 	Status   int       // HTTP status of the last answer; 0: none
 	Err      string    // of the last attempt; for a dead delivery, why it is dead
 	Since    time.Time // when the event committed: what retry.max_age counts from
+	Size     int64     // about what it takes in memory, in bytes; set by Next
 }
 
 // Backlog is what an endpoint has waiting in the relay's own tables.
@@ -56,7 +57,9 @@ type Parker interface {
 	// Next returns up to limit waiting deliveries of the endpoint that may be attempted now: not those in taken (which the
 	// lane has in memory already), and none of a key held back by an earlier one that is due later. First come those whose
 	// Due has come, the earliest first, then the others as they became ready to be read; those of a key in their order.
-	Next(ctx context.Context, endpoint string, taken []int64, limit int) ([]Parked, error)
+	//
+	// It stops where their payloads are size bytes or more, but returns one at least: more says that there may be others.
+	Next(ctx context.Context, endpoint string, taken []int64, limit int, size int64) (rows []Parked, more bool, err error)
 
 	// Settle removes delivered ones, and stores the new State, Attempts, Due, Status and Err of the others. A waiting one
 	// with a Due holds back the later ones of its key until it is due; a dead one no longer does.

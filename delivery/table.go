@@ -11,6 +11,7 @@ import (
 const (
 	drainAhead = 2048      // most parked deliveries in a lane's memory while it drains
 	drainTotal = 16 * 2048 // most in all lanes', before each has but what its concurrency needs
+	drainBytes = 64 << 10  // least that a lane may have of half the window
 	backOffMin = 100 * time.Millisecond
 	backOffMax = 5 * time.Second
 )
@@ -27,9 +28,10 @@ type tableWork struct {
 	delivered []int64 // rows to remove
 	changed   []*item // rows to change
 	taken     map[int64]*item
-	gone      bool // it answered 410, to be written
-	breaker   bool // its breaker opened or closed, to be written
-	ordered   bool // the rows are under the keys of the endpoint's order
+	held      int64 // bytes of the taken
+	gone      bool  // it answered 410, to be written
+	breaker   bool  // its breaker opened or closed, to be written
+	ordered   bool  // the rows are under the keys of the endpoint's order
 
 	fetching bool
 	left     map[string]struct{} // keys that left memory during the fetch: what it brings of them is not their head
@@ -66,7 +68,19 @@ func (t *tableWork) change(it *item, keep bool) {
 }
 
 // drop forgets a parked item that was in memory.
-func (t *tableWork) drop(it *item) { delete(t.taken, it.id) }
+func (t *tableWork) drop(it *item) {
+	if t.taken[it.id] == it {
+		t.held -= it.size
+	}
+	delete(t.taken, it.id)
+}
+
+// take notes that a parked item is in memory.
+func (t *tableWork) take(it *item, size int64) {
+	it.size = size
+	t.taken[it.id] = it
+	t.held += size
+}
 
 // leave notes that a key's deliveries leave memory.
 func (t *tableWork) leave(q *keyQueue) {
@@ -108,7 +122,13 @@ func (l *lane) wantsCheck() bool {
 
 // wantsMore reports whether parked deliveries should be fetched: they may be sent now, and memory runs low of them.
 func (l *lane) wantsMore(now time.Time) bool {
-	return l.table.more && l.permitted(now) && 2*len(l.table.taken) <= l.ahead()
+	return l.table.more && l.permitted(now) && 2*len(l.table.taken) <= l.ahead() && 2*l.table.held <= l.aheadBytes()
+}
+
+// aheadBytes is how many bytes of parked deliveries may be in memory: half of the window, shared by all lanes.
+func (l *lane) aheadBytes() int64 {
+	w := l.env.window
+	return max(drainBytes, w.maxBytes/2/max(1, int64(w.lanes.Load())))
 }
 
 // ahead is how many parked deliveries may be in memory: all that a healthy endpoint can be sent in the time of a query, no
@@ -259,7 +279,7 @@ func (l *lane) parked(it *item, id int64) {
 	}
 	q := it.queue
 	if id != 0 && q != nil {
-		l.table.taken[id] = it
+		l.table.take(it, int64(len(it.event.Payload)))
 	}
 	switch {
 	case it.result != nil:

@@ -78,7 +78,7 @@ func park(t testing.TB, s *Store, rows ...delivery.Parked) []int64 {
 // next returns the event IDs, and the rows, that Next returns.
 func next(t testing.TB, s *Store, taken []int64, limit int) ([]string, []delivery.Parked) {
 	t.Helper()
-	rows, err := s.Next(t.Context(), "a", taken, limit)
+	rows, _, err := s.Next(t.Context(), "a", taken, limit, 1<<30)
 	require.NoError(t, err)
 	names := []string{}
 	for i := range rows {

@@ -204,10 +204,12 @@ func (m *model) ids() []int64 {
 	return ids
 }
 
-func (m *model) next(r *rapid.T) { m.fetch(r, rapid.IntRange(1, 8).Draw(r, "limit")) }
+func (m *model) next(r *rapid.T) {
+	m.fetch(r, rapid.IntRange(1, 8).Draw(r, "limit"), rapid.SampledFrom([]int64{1, 300, 1000, 1 << 20}).Draw(r, "size"))
+}
 
-func (m *model) fetch(r *rapid.T, limit int) int {
-	rows, err := m.s.Next(m.t.Context(), "a", m.ids(), limit)
+func (m *model) fetch(r *rapid.T, limit int, size int64) int {
+	rows, more, err := m.s.Next(m.t.Context(), "a", m.ids(), limit, size)
 	require.NoError(r, err)
 	require.LessOrEqual(r, len(rows), limit)
 	for i := range rows {
@@ -222,7 +224,7 @@ func (m *model) fetch(r *rapid.T, limit int) int {
 		require.Equal(r, want.Attempts, rows[i].Attempts)
 		m.taken[want.ID] = n
 	}
-	if len(rows) < limit {
+	if !more {
 		m.exhausted(r)
 	}
 	return len(rows)
@@ -356,7 +358,7 @@ func (m *model) discard(r *rapid.T) {
 func (m *model) drain(r *rapid.T) {
 	m.now = m.now.Add(time.Hour)
 	for range 10_000 {
-		n := m.fetch(r, 50)
+		n := m.fetch(r, 50, 1<<20)
 		var delivered []int64
 		for _, p := range m.heads() {
 			delivered = append(delivered, p.ID)

@@ -17,41 +17,57 @@ type cursor struct {
 }
 
 // nextSQL reads first what was due (it is older than what waits behind it), then on by turn. What the lane has already
-// is skipped, not counted.
+// is skipped, not counted. Of each it stops behind the row with which $6 bytes are reached; lengths are told without
+// fetching what is stored out of line.
 const nextSQL = `
 WITH due AS (
-  SELECT ` + columns + ` FROM {{schema}}.delivery d
-  WHERE d.endpoint = $1 AND d.state = 'waiting' AND d.due IS NOT NULL AND d.due <= $2 AND d.id <> ALL ($3::bigint[])
-  ORDER BY d.due LIMIT $4
+  SELECT * FROM (
+    SELECT d.*, sum(d.size) OVER (ORDER BY d.due ROWS UNBOUNDED PRECEDING) - d.size AS before FROM (
+      SELECT ` + columns + sizeSQL + ` FROM {{schema}}.delivery d
+      WHERE d.endpoint = $1 AND d.state = 'waiting' AND d.due IS NOT NULL AND d.due <= $2 AND d.id <> ALL ($3::bigint[])
+      ORDER BY d.due LIMIT $4) d) d
+  WHERE d.before < $6
 ), ready AS (
-  SELECT ` + columns + ` FROM {{schema}}.delivery d
-  WHERE d.endpoint = $1 AND d.state = 'waiting' AND NOT d.blocked AND d.due IS NULL AND d.turn > $5 AND d.id <> ALL ($3::bigint[])
-  ORDER BY d.turn LIMIT $4 - (SELECT count(*) FROM due)
+  SELECT * FROM (
+    SELECT d.*, sum(d.size) OVER (ORDER BY d.turn ROWS UNBOUNDED PRECEDING) - d.size AS before FROM (
+      SELECT ` + columns + sizeSQL + ` FROM {{schema}}.delivery d
+      WHERE d.endpoint = $1 AND d.state = 'waiting' AND NOT d.blocked AND d.due IS NULL AND d.turn > $5 AND d.id <> ALL ($3::bigint[])
+      ORDER BY d.turn LIMIT $4 - (SELECT count(*) FROM due)) d) d
+  WHERE d.before < $6
 )
 SELECT * FROM due UNION ALL SELECT * FROM ready`
 
+const sizeSQL = `, (coalesce(octet_length(d.payload), 0) + octet_length(d.detail))::bigint AS size`
+
 // Next is documented at delivery.Parker. It reads through indexes only, and goes on where it stopped, so that neither
 // the rows that are held back nor those already deleted cost anything.
-func (s *Store) Next(ctx context.Context, endpoint string, taken []int64, limit int) ([]delivery.Parked, error) {
+func (s *Store) Next(ctx context.Context, endpoint string, taken []int64, limit int, size int64) ([]delivery.Parked, bool, error) {
 	c := s.cursor(endpoint)
 	after := c.resume(taken)
-	rows, err := s.pool.Query(ctx, s.sql(nextSQL), endpoint, s.now(), nonNil(taken), limit, after)
+	rows, err := s.pool.Query(ctx, s.sql(nextSQL), endpoint, s.now(), nonNil(taken), limit, after, size)
 	if err != nil {
-		return nil, fmt.Errorf("read parked deliveries: %w", err)
+		return nil, false, fmt.Errorf("read parked deliveries: %w", err)
 	}
-	found, err := pgx.CollectRows(rows, collect)
+	found, err := pgx.CollectRows(rows, func(from pgx.CollectableRow) (row, error) {
+		var size, before int64
+		r, err := scan(from, &size, &before)
+		r.Size = size
+		return r, err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read parked deliveries: %w", err)
+		return nil, false, fmt.Errorf("read parked deliveries: %w", err)
 	}
 	items := make([]delivery.Parked, len(found))
+	var total int64
 	for i, r := range found {
 		items[i] = r.Parked
+		total += r.Size
 		c.taken[r.ID] = r.turn
 		if r.Due.IsZero() {
 			c.turn = max(c.turn, r.turn)
 		}
 	}
-	return items, nil
+	return items, len(items) == limit || total >= size, nil
 }
 
 // cursor returns the endpoint's cursor. Its fields are used without the lock: a lane makes one call at a time.
