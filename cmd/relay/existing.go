@@ -62,8 +62,21 @@ func (e *existing) begin(ctx context.Context, point cdc.LSN) (err error) {
 	if err := e.forget(ctx); err != nil {
 		return err
 	}
+	if err := e.order(ctx); err != nil {
+		return err
+	}
 	e.begun, err = e.store.BeginExisting(ctx, e.cfg.Source.Slot, before)
 	return err
+}
+
+// order notes by which order the deliveries are queued: the relay that begins may have read another file.
+func (e *existing) order(ctx context.Context) error {
+	for _, ep := range e.cfg.Endpoints {
+		if err := e.store.Order(ctx, ep.Name, ep.Order); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forget has retention know that a slot is about to be made. A condition keeps rows out, which nothing sends: they, and with

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,27 @@ func TestExisting_RowsThatMeetTheConditionGoBeforeLiveOnesInOrder(t *testing.T) 
 		last[n%2] = n
 	}
 	require.Len(t, ep.IDs(), 20)
+}
+
+func TestExisting_QueuedByOneOrderGoByTheOneThatTheFileHasWhenRelayBegins(t *testing.T) {
+	t.Parallel()
+	ep := deliverytest.New(t, func(r deliverytest.Receipt) deliverytest.Answer {
+		if r.N == 0 { // it waits in the table, longer than source.hold
+			return deliverytest.Answer{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"2"}}}
+		}
+		return deliverytest.Answer{}
+	})
+	r := prepareExisting(t, "send", "  all: {url: \""+ep.URL+"\", format: raw, order: none}\n", 10)
+	got := relayOut(t, "setup", "-c", r.Config)
+	require.Zero(t, got.status, got.err)
+	r.amend("order: none", "order: strict")
+	r.Start()
+	ep.Wait(t, 11)
+	var bodies []string
+	for _, receipt := range ep.Receipts() {
+		bodies = append(bodies, string(receipt.Body))
+	}
+	require.Equal(t, []string{"1", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"}, bodies)
 }
 
 func TestExisting_NoGapAndNoDuplicateAtTheSeamUnderConcurrentWriters(t *testing.T) {

@@ -164,6 +164,9 @@ func (r *replay) wants(ev *mapping.Event) (bool, error) {
 // queue parks the events. Each transaction is told to a running relay, which begins with the first while the last are read.
 func (r *replay) queue(ctx context.Context, store *park.Store) (replayed, error) {
 	var done replayed
+	if err := store.Order(ctx, r.ep.Name, r.ep.Order); err != nil { // the relay that begins may have read another file
+		return done, err
+	}
 	var batch []delivery.Parked
 	size := 0
 	flush := func() error {
