@@ -55,8 +55,10 @@ func (r *sidecar) begin(ctx context.Context) (*tenure, error) {
 	if err := r.store.Migrate(ctx); err != nil {
 		return nil, fmt.Errorf("prepare the relay's own tables: %w", err)
 	}
-	r.phase.Store(&phase{standby: true, why: "standing by: another relay delivers from this database"})
-	lease, err := r.store.Lock(ctx)
+	r.phase.Store(&phase{why: "beginning"})
+	lease, err := r.store.Lock(ctx, func() {
+		r.phase.Store(&phase{standby: true, why: "standing by: another relay delivers from this database"})
+	})
 	if err != nil {
 		return nil, err
 	}

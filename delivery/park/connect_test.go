@@ -16,7 +16,7 @@ func TestStore_PassesAHostThatSaysNothing(t *testing.T) {
 	s := open(t, cdctest.BehindSilent(t, pgtest.Database(t))) // migrates over the pool
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	lease, err := s.Lock(ctx) // over a connection of its own
+	lease, err := s.Lock(ctx, nil) // over a connection of its own
 	require.NoError(t, err)
 	lease.Release()
 }

@@ -16,7 +16,7 @@ import (
 // lock returns a lease that is armed.
 func lock(t *testing.T, s *Store) *Lease {
 	t.Helper()
-	lease, err := s.Lock(t.Context())
+	lease, err := s.Lock(t.Context(), nil)
 	require.NoError(t, err)
 	t.Cleanup(lease.Release)
 	require.NoError(t, lease.Arm())
@@ -27,8 +27,10 @@ func requireTaken(t *testing.T, s *Store) {
 	t.Helper()
 	short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	_, err := s.Lock(short)
+	told := false
+	_, err := s.Lock(short, func() { told = true })
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.True(t, told)
 }
 
 // terminate ends the session of a lease as an administrator does.
@@ -169,7 +171,7 @@ func TestArm_RefusesAnotherCluster(t *testing.T) {
 	s := setup(t)
 	lease := lock(t, s)
 	lease.Release()
-	other, err := s.Lock(t.Context())
+	other, err := s.Lock(t.Context(), nil)
 	require.NoError(t, err)
 	defer other.Release()
 	other.Server.System = "7300000000000000001"
@@ -216,7 +218,7 @@ func TestArm_OnAnotherServerReadsAnewWhatTheLastOneHadSettled(t *testing.T) {
 	settle(t, s, idsOf(rows))
 	_, err = s.pool.Exec(t.Context(), `INSERT INTO relay.delivery SELECT * FROM behind`)
 	require.NoError(t, err)
-	lease, err := s.Lock(t.Context())
+	lease, err := s.Lock(t.Context(), nil)
 	require.NoError(t, err)
 	t.Cleanup(lease.Release)
 	s.server.Store(&Server{System: lease.Server.System, Timeline: lease.Server.Timeline - 1})

@@ -43,12 +43,16 @@ const (
 )
 
 // Lock waits until this process alone may deliver. It waits by trying, not in the server, where the wait would keep vacuum
-// from cleaning up. The lease that it returns is not armed.
-func (s *Store) Lock(ctx context.Context) (*Lease, error) {
+// from cleaning up. Once it is known that another has the lock it calls waiting, if that is not nil. The lease that it
+// returns is not armed.
+func (s *Store) Lock(ctx context.Context, waiting func()) (*Lease, error) {
 	for {
 		lease, err := s.tryLock(ctx, 0)
 		if err != nil || lease != nil {
 			return lease, err
+		}
+		if waiting != nil {
+			waiting()
 		}
 		select {
 		case <-ctx.Done():
