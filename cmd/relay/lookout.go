@@ -26,6 +26,7 @@ type lookout struct {
 	wal     *cdc.SlotWAL // nil: not known
 	why     string       // why rows do not come through the publication; empty: they do
 	filters string       // as they were at the first look
+	renamed string       // tables that were, as last told
 	looked  bool
 	risk    cdc.SlotRisk
 	good    cdc.Moment // when they last did; zero: not in this tenure
@@ -74,6 +75,20 @@ func (l *lookout) note(s *cdc.Sight) {
 		l.looked, l.filters = true, s.Filters
 	}
 	l.notePublication(s)
+	l.noteRenamed(s.Renamed)
+}
+
+// noteRenamed tells of it when it happens: it costs nothing yet, and the next connection waits.
+func (l *lookout) noteRenamed(renamed string) {
+	switch {
+	case renamed == l.renamed:
+	case renamed == "":
+		l.log.Info("tables have the names of source.tables again")
+	default:
+		l.log.Warn("a table was renamed; its rows are sent until relay connects anew, and then wait, unless source.tables has the new name by then",
+			"renamed", renamed)
+	}
+	l.renamed = renamed
 }
 
 // noteRisk tells of a change. That the slot is lost is for the stream to tell.

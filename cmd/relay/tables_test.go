@@ -119,3 +119,23 @@ func TestTables_APublicationForAllTablesSendsTheOutboxAloneAndFeedsNothingBack(t
 	require.NotContains(t, r.get("/metrics"), `relay_rows_total{table="public.customers"`)
 	r.Stop()
 }
+
+func TestTables_ARenameOfTheTableIsSaidAndStopsNothing(t *testing.T) {
+	t.Parallel()
+	ep := deliverytest.New(t, nil)
+	r := startRelay(t, "  all: {url: \""+ep.URL+"\", format: raw, order: strict}\n")
+	r.Insert("order.created", `1`, "")
+	ep.Wait(t, 1)
+	r.isReady("ready: streaming")
+	r.eventually(func() bool { return strings.Contains(r.get("/metrics"), "relay_publication_ok 1") }, "looked")
+	r.exec(r.Conn, `ALTER TABLE outbox RENAME TO events`)
+	r.logs("public.outbox is public.events now")
+	r.exec(r.Conn, `INSERT INTO events (type, payload) VALUES ('order.created', '2')`)
+	ep.Wait(t, 2)
+	require.Contains(t, r.get("/readyz"), "ready: streaming")
+	r.exec(r.Conn, `ALTER TABLE events RENAME TO outbox`)
+	r.logs("tables have the names of source.tables again")
+	require.NotContains(t, r.Log(), "relay replay")
+	require.Equal(t, 1, strings.Count(r.Log(), "a table was renamed"))
+	r.Stop()
+}
