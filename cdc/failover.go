@@ -49,10 +49,10 @@ func createSlotSQL(slot string) string {
 		`ELSE PERFORM pg_create_logical_replication_slot(%[2]s, 'pgoutput'); END IF`, failoverVersion, name)
 }
 
-// standbySQL asks what can be seen of fail-over from the primary. The JSON detours read what older versions do not have.
+// standbySQL asks what can be seen of fail-over from the primary. A WAL sender with a database is one for logical replication. The JSON detours read what older versions do not have.
 const standbySQL = `SELECT (SELECT coalesce(to_jsonb(s)->>'failover', '') FROM pg_replication_slots s WHERE slot_name = %s),
   (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical'),
-  (SELECT count(*) FROM pg_stat_replication WHERE pid NOT IN (SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'logical' AND active_pid IS NOT NULL)),
+  (SELECT count(*) FROM pg_stat_replication r JOIN pg_stat_activity a USING (pid) WHERE a.datid IS NULL),
   coalesce(current_setting('synchronized_standby_slots', true), ''), current_setting('synchronous_standby_names')`
 
 // failover says what a fail-over would do to the slot, as far as it shows on the primary. It is advice: who has no standby
