@@ -280,11 +280,8 @@ func (p *publication) sendsRoot(table, root string) error {
 // misses speaks of a table that is not there, and may be under another name: the publication goes on with it.
 func (p *publication) misses(table string, others []string) error {
 	problem := "table " + table + " does not exist"
-	if more := len(others) - shownTables; more > 0 {
-		others = append(others[:shownTables], fmt.Sprintf("%d more", more))
-	}
 	if len(others) > 0 {
-		problem += "; publication " + p.name + " contains " + strings.Join(others, ", ")
+		problem += "; publication " + p.name + " contains " + listed(others)
 	}
 	return &Fault{
 		Kind: FaultPublicationTable, Problem: problem,
@@ -293,5 +290,12 @@ func (p *publication) misses(table string, others []string) error {
 	}
 }
 
-// shownTables is how many tables of a publication an error names.
+// shownTables is how many tables of a publication are named.
 const shownTables = 5
+
+func listed(tables []string) string {
+	if more := len(tables) - shownTables; more > 0 {
+		tables = append(tables[:shownTables:shownTables], fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(tables, ", ")
+}

@@ -113,6 +113,29 @@ func TestSetup_MayBeRunAgainAndAddsTables(t *testing.T) {
 	requireFault(t, err, cdc.FaultTable)
 }
 
+// A table that was renamed is missing under the name that the file has.
+func TestSetup_SaysThatATableItMakesMayBeThereUnderAnotherName(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	s.exec("ALTER TABLE outbox RENAME TO events")
+	done, err := cdc.Setup(t.Context(), s.src)
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(done, "\n"), "contains public.events: if one of them is public.outbox under a new name")
+}
+
+func TestSetup_DoesNotAddATableWhoseSchemaThePublicationHas(t *testing.T) {
+	t.Parallel()
+	s := fresh(t)
+	if s.version() < 15 {
+		t.Skip("PostgreSQL 14 has no schemas in publications")
+	}
+	s.exec("DROP PUBLICATION " + s.src.Publication)
+	s.exec("CREATE PUBLICATION " + s.src.Publication + " FOR TABLES IN SCHEMA public WITH (publish = 'insert')")
+	done, err := cdc.Setup(t.Context(), s.src)
+	require.NoError(t, err)
+	require.Empty(t, done)
+}
+
 func TestSetup_NamesWhoHoldsUpTheSlot(t *testing.T) {
 	t.Parallel()
 	c := pgtest.Cluster(t, pgtemp.Options{})

@@ -67,7 +67,11 @@ func (s *setup) tables(ctx context.Context) error {
 			return err
 		}
 		if rel == nil && t.standard() {
-			if err := s.exec(ctx, "created table "+t.Name, createTableSQL(t.Name)); err != nil {
+			did, err := s.creates(ctx, t.Name)
+			if err != nil {
+				return err
+			}
+			if err := s.exec(ctx, did, createTableSQL(t.Name)); err != nil {
 				return err
 			}
 			continue
@@ -85,6 +89,20 @@ func (s *setup) tables(ctx context.Context) error {
 	return nil
 }
 
+// creates says that a table is created, and that it may be there already under another name, whose rows are then passed over.
+func (s *setup) creates(ctx context.Context, table string) (string, error) {
+	did := "created table " + table
+	pub, err := readPublication(ctx, s.conn, s.src.Publication)
+	if err != nil || pub == nil {
+		return did, err
+	}
+	if others := pub.others(s.src.tableNames()); len(others) > 0 {
+		did += " (publication " + pub.name + " contains " + listed(others) + ": if one of them is " + table +
+			" under a new name, drop what was created now and name that one under source.tables)"
+	}
+	return did, nil
+}
+
 func (s *setup) publication(ctx context.Context) error {
 	name, tables := s.src.Publication, s.src.tableNames()
 	pub, err := readPublication(ctx, s.conn, name)
@@ -95,8 +113,7 @@ func (s *setup) publication(ctx context.Context) error {
 		return s.exec(ctx, "created publication "+name, createPublicationSQL(name, tables))
 	}
 	for _, table := range tables {
-		schema, bare := splitTable(table)
-		if pub.has(table) || pub.all || pub.members[schema+"."+bare] {
+		if pub.has(table) || pub.covers(table) {
 			continue
 		}
 		did := "added table " + table + " to publication " + name + " (rows written before are not sent; a relay that runs without it in its file passes over its rows until it is restarted)"
