@@ -13,7 +13,7 @@ import (
 // Rhythm of a lookout.
 const (
 	lookEvery   = 5 * time.Second
-	lookTimeout = 5 * time.Second
+	lookTimeout = 15 * time.Second // source.url may name hosts that say nothing
 )
 
 // lookout watches slot and publication while a tenure lasts, and tells the log what changes, each change once. What it saw
