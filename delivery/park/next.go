@@ -3,8 +3,7 @@ package park
 import (
 	"context"
 	"fmt"
-
-	"github.com/jackc/pgx/v5"
+	"math"
 
 	"relay/delivery"
 )
@@ -14,46 +13,36 @@ import (
 type cursor struct {
 	turn  int64           // of the last row read
 	taken map[int64]int64 // turns of the rows the lane has, by ID; at most what the lane holds
+	size  int64           // of the last rows read, on average; 0: not known
 }
 
 // nextSQL reads first what was due (it is older than what waits behind it), then on by turn. What the lane has already
-// is skipped, not counted. Of each it stops behind the row with which $6 bytes are reached; lengths are told without
-// fetching what is stored out of line.
+// is skipped, not counted.
 const nextSQL = `
 WITH due AS (
-  SELECT * FROM (
-    SELECT d.*, sum(d.size) OVER (ORDER BY d.due ROWS UNBOUNDED PRECEDING) - d.size AS before FROM (
-      SELECT ` + columns + sizeSQL + ` FROM {{schema}}.delivery d
-      WHERE d.endpoint = $1 AND d.state = 'waiting' AND d.due IS NOT NULL AND d.due <= $2 AND d.id <> ALL ($3::bigint[])
-      ORDER BY d.due LIMIT $4) d) d
-  WHERE d.before < $6
+  SELECT ` + columns + ` FROM {{schema}}.delivery d
+  WHERE d.endpoint = $1 AND d.state = 'waiting' AND d.due IS NOT NULL AND d.due <= $2 AND d.id <> ALL ($3::bigint[])
+  ORDER BY d.due LIMIT $4
 ), ready AS (
-  SELECT * FROM (
-    SELECT d.*, sum(d.size) OVER (ORDER BY d.turn ROWS UNBOUNDED PRECEDING) - d.size AS before FROM (
-      SELECT ` + columns + sizeSQL + ` FROM {{schema}}.delivery d
-      WHERE d.endpoint = $1 AND d.state = 'waiting' AND NOT d.blocked AND d.due IS NULL AND d.turn > $5 AND d.id <> ALL ($3::bigint[])
-      ORDER BY d.turn LIMIT $4 - (SELECT count(*) FROM due)) d) d
-  WHERE d.before < $6
+  SELECT ` + columns + ` FROM {{schema}}.delivery d
+  WHERE d.endpoint = $1 AND d.state = 'waiting' AND NOT d.blocked AND d.due IS NULL AND d.turn > $5 AND d.id <> ALL ($3::bigint[])
+  ORDER BY d.turn LIMIT $4 - (SELECT count(*) FROM due)
 )
 SELECT * FROM due UNION ALL SELECT * FROM ready`
 
-const sizeSQL = `, (coalesce(octet_length(d.payload), 0) + octet_length(d.detail))::bigint AS size`
+// Bounds of what is read and not taken, because the bytes were reached.
+const (
+	firstLimit = 256     // rows, where it is not known how large they are
+	passBytes  = 4 << 20 // then it is cheaper to give the connection up
+)
 
 // Next is documented at delivery.Parker. It reads through indexes only, and goes on where it stopped, so that neither
 // the rows that are held back nor those already deleted cost anything.
 func (s *Store) Next(ctx context.Context, endpoint string, taken []int64, limit int, size int64) ([]delivery.Parked, bool, error) {
 	c := s.cursor(endpoint)
 	after := c.resume(taken)
-	rows, err := s.pool.Query(ctx, s.sql(nextSQL), endpoint, s.now(), nonNil(taken), limit, after, size)
-	if err != nil {
-		return nil, false, fmt.Errorf("read parked deliveries: %w", err)
-	}
-	found, err := pgx.CollectRows(rows, func(from pgx.CollectableRow) (row, error) {
-		var size, before int64
-		r, err := scan(from, &size, &before)
-		r.Size = size
-		return r, err
-	})
+	limit = min(limit, c.suits(size))
+	found, full, err := s.read(ctx, size, s.sql(nextSQL), endpoint, s.now(), nonNil(taken), limit, after)
 	if err != nil {
 		return nil, false, fmt.Errorf("read parked deliveries: %w", err)
 	}
@@ -67,7 +56,50 @@ func (s *Store) Next(ctx context.Context, endpoint string, taken []int64, limit 
 			c.turn = max(c.turn, r.turn)
 		}
 	}
-	return items, len(items) == limit || total >= size, nil
+	if len(items) > 0 {
+		c.size = total / int64(len(items))
+	}
+	return items, full || len(items) == limit, nil
+}
+
+// read returns the rows of a query until they have size bytes, and whether they have. The others it passes over, which is
+// cheaper than to have the database add up sizes for each.
+func (s *Store) read(ctx context.Context, size int64, query string, args ...any) ([]row, bool, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rows, err := s.pool.Query(ctx, query, args...)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	var found []row
+	var total, passed int64
+	for rows.Next() {
+		if total < size {
+			r, err := scan(rows)
+			if err != nil {
+				return nil, false, err
+			}
+			found, total = append(found, r), total+r.Size
+			continue
+		}
+		for _, value := range rows.RawValues() {
+			passed += int64(len(value))
+		}
+		if passed > passBytes {
+			cancel()
+			return found, true, nil
+		}
+	}
+	return found, total >= size, rows.Err()
+}
+
+// suits returns how many rows to ask for to have size bytes, and some to spare, if they are as large as the last ones.
+func (c *cursor) suits(size int64) int {
+	if c.size == 0 {
+		return firstLimit
+	}
+	return int(min(max(1, 2*size/c.size), math.MaxInt32))
 }
 
 // cursor returns the endpoint's cursor. Its fields are used without the lock: a lane makes one call at a time.

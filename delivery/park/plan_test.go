@@ -33,7 +33,7 @@ func TestNext_ReadsNothingItDoesNotReturn(t *testing.T) {
 	conn, err := pgx.ConnectConfig(t.Context(), cfg)
 	require.NoError(t, err)
 	defer conn.Close(t.Context()) //nolint:errcheck // ends with the test
-	plan := explain(t, conn, s.sql(nextSQL), "a", time.Now(), idsOf(rows), 20, s.cursor("a").turn, 1<<20)
+	plan := explain(t, conn, s.sql(nextSQL), "a", time.Now(), idsOf(rows), 20, s.cursor("a").turn)
 	require.NotContains(t, plan, "Seq Scan", plan)
 	require.Regexp(t, `Index Scan using delivery_ready .*rows=20(\.00)? `, plan)
 	require.NotContains(t, plan, "Rows Removed by Filter", plan)

@@ -40,6 +40,7 @@ func scan(from pgx.CollectableRow, more ...any) (row, error) {
 		return r, err
 	}
 	r.Due, r.Since = fromTime(due), fromTime(since)
+	r.Size = int64(len(ev.Payload) + len(detail))
 	if status != nil {
 		r.Status = *status
 	}
@@ -99,5 +100,3 @@ func lane(queue string, ev *mapping.Event) string {
 	}
 	return queue
 }
-
-func collect(from pgx.CollectableRow) (row, error) { return scan(from) }
