@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -75,12 +76,17 @@ func park(t testing.TB, s *Store, rows ...delivery.Parked) []int64 {
 	return ids
 }
 
-// next returns the event IDs, and the rows, that Next returns.
+// next returns the event IDs, and the rows, that a lane has that calls Next until it has so many.
 func next(t testing.TB, s *Store, taken []int64, limit int) ([]string, []delivery.Parked) {
 	t.Helper()
-	rows, _, err := s.Next(t.Context(), "a", taken, limit, 1<<30)
-	require.NoError(t, err)
-	names := []string{}
+	names, rows := []string{}, []delivery.Parked{}
+	for more := true; more && len(rows) < limit; {
+		var found []delivery.Parked
+		var err error
+		found, more, err = s.Next(t.Context(), "a", slices.Concat(taken, idsOf(rows)), limit-len(rows), 1<<30)
+		require.NoError(t, err)
+		rows = append(rows, found...)
+	}
 	for i := range rows {
 		names = append(names, rows[i].Event.ID)
 	}
