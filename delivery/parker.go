@@ -58,7 +58,8 @@ type Parker interface {
 	// lane has in memory already), and none of a key held back by an earlier one that is due later. First come those whose
 	// Due has come, the earliest first, then the others as they became ready to be read; those of a key in their order.
 	//
-	// It stops where their payloads are size bytes or more, but returns one at least: more says that there may be others.
+	// It stops where their payloads are size bytes or more, or sooner where it is not known how large they are, but returns one
+	// at least: more says that there may be others.
 	Next(ctx context.Context, endpoint string, taken []int64, limit int, size int64) (rows []Parked, more bool, err error)
 
 	// Settle removes delivered ones, and stores the new State, Attempts, Due, Status and Err of the others. A waiting one
