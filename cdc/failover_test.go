@@ -110,15 +110,23 @@ func TestInspect_SaysWhatAFailOverWouldDo(t *testing.T) {
 }
 
 // Both servers are there, and the stream goes from one to the other: only the timeline tells that what it knows of places is
-// of the other one.
+// of the other one. What it read beyond the fork counts although the end of its transaction was not read.
 func TestStream_DoesNotGoOnOnAPromotedServer(t *testing.T) {
+	t.Parallel()
+	t.Run("between transactions", func(t *testing.T) { promoteUnder(t, func(*recorder) {}) })
+	t.Run("in a transaction", func(t *testing.T) { promoteUnder(t, func(r *recorder) { r.fullAt = 1000 }) })
+}
+
+func promoteUnder(t *testing.T, prepare func(*recorder)) {
+	t.Helper()
 	t.Parallel()
 	c := pgtest.Cluster(t, pgtemp.Options{})
 	standby, err := pgtemp.Standby(t.Context(), c, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, standby.Stop()) })
 	s := setup(t, c.URL("postgres"))
-	run := s.stream(func(cfg *cdc.StreamConfig, _ *recorder) {
+	run := s.stream(func(cfg *cdc.StreamConfig, r *recorder) {
+		prepare(r)
 		cfg.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d,127.0.0.1:%d/postgres?sslmode=disable&target_session_attrs=read-write", c.Port, standby.Port)
 	})
 	s.write(1, 10)

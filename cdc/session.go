@@ -63,7 +63,12 @@ func (n *session) run(ctx context.Context) error {
 		}
 	}
 	closeConn(n.conn)
-	n.progress(n.received, n.serverEnd, n.heard) // what came since the last status says how far the next server may differ
+	// What came since the last status says how far the next server may differ; so does a transaction whose end is yet to come.
+	received := n.received
+	if open := n.history.open; open != nil {
+		received = max(received, open.commit+1)
+	}
+	n.progress(received, n.serverEnd, n.heard)
 	return err
 }
 

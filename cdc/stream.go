@@ -68,7 +68,7 @@ type StreamStatus struct {
 	State     StreamState
 	Err       error     // the last error; nil while streaming
 	Since     time.Time // when State began
-	Received  LSN       // everything before it was received
+	Received  LSN       // everything before it was received, or is of the transaction that a lost connection broke off
 	Confirmed LSN       // everything before it is durable, and confirmed as soon as there is a connection
 	ServerEnd LSN       // end of the server's WAL, as far as it told
 	LastByte  time.Time // when the server was last heard, to about StatusInterval
