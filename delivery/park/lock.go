@@ -142,8 +142,7 @@ WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHER
 // fence has a transaction fail unless this process still is the one that delivers, if it is meant to be. The writing lock,
 // which it keeps until it ends, makes the next one wait for it; a process that is stopped in the middle of it is made to
 // end by the server.
-func (s *Store) fence(batch *pgx.Batch) {
-	lease := s.lease.Load()
+func (s *Store) fence(batch *pgx.Batch, lease *Lease) {
 	if lease == nil {
 		return
 	}

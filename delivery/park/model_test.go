@@ -11,13 +11,15 @@ import (
 	"pgregory.net/rapid"
 
 	"relay/delivery"
+	"relay/mapping"
 )
 
 // model is a lane that does as it likes, and what must hold of the table all the while.
 type model struct {
-	t   *testing.T
-	s   *Store
-	now time.Time
+	t     *testing.T
+	s     *Store // the relay's
+	other *Store // a command's
+	now   time.Time
 
 	clock int                      // the last event's number
 	gaps  []int                    // numbers that were left out
@@ -35,10 +37,13 @@ func number(p *delivery.Parked) (n int) {
 }
 
 // TestStore_KeepsTheOrderOfEveryKey fails when any of these is taken out: the blocked flag of new rows behind a stuck one
-// (arrange), holdBack in Settle, release in Settle or after a resend, the rewind for given up rows (resume), the new turn in releaseSQL.
+// (arrange), holdBack in Settle, release in Settle or after a resend, the rewind for given up rows (resume), the new turn in
+// releaseSQL; or when the memory keeps what another process (check) or another call (take) has changed.
 func TestStore_KeepsTheOrderOfEveryKey(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
+	lock(t, s)
+	require.NoError(t, s.Reorder(t.Context(), "a", mapping.OrderKey))
 	rapid.Check(t, func(r *rapid.T) {
 		_, err := s.pool.Exec(t.Context(), "TRUNCATE relay.delivery")
 		require.NoError(r, err)
@@ -58,10 +63,18 @@ func TestStore_KeepsTheOrderOfEveryKey(t *testing.T) {
 
 // restart is a new relay on the same tables.
 func (m *model) restart(s *Store) {
-	m.s = New(s.pool, "relay", s.logger)
-	m.s.reach = 4
-	m.s.now = func() time.Time { return m.now }
+	m.s, m.other = New(s.pool, "relay", s.logger), New(s.pool, "relay", s.logger)
+	m.s.lease.Store(s.lease.Load())
+	for _, store := range []*Store{m.s, m.other} {
+		store.reach = 4
+		store.now = func() time.Time { return m.now }
+	}
 	clear(m.taken)
+}
+
+// either is the relay, whose interface is asked, or a command.
+func (m *model) either(r *rapid.T) *Store {
+	return rapid.SampledFrom([]*Store{m.s, m.other}).Draw(r, "by")
 }
 
 func (m *model) park(r *rapid.T) {
@@ -163,7 +176,7 @@ func (m *model) late(r *rapid.T) {
 	}
 	m.gaps = slices.Delete(m.gaps, i, i+1)
 	p := item(n, key)
-	ids, err := m.s.Park(m.t.Context(), []delivery.Parked{p})
+	ids, err := m.either(r).Park(m.t.Context(), []delivery.Parked{p})
 	require.NoError(r, err)
 	require.NotZero(r, ids[0])
 	p.ID = ids[0]
@@ -330,7 +343,7 @@ func (m *model) retry(r *rapid.T) {
 	if rapid.IntRange(0, 3).Draw(r, "rare") > 0 {
 		return
 	}
-	_, err := m.s.Retry(m.t.Context(), Filter{State: delivery.Dead})
+	_, err := m.either(r).Retry(m.t.Context(), Filter{State: delivery.Dead})
 	require.NoError(r, err)
 	for n, p := range m.rows {
 		if p.State == delivery.Dead {
@@ -348,7 +361,7 @@ func (m *model) discard(r *rapid.T) {
 	if _, has := m.taken[id]; has {
 		return
 	}
-	count, err := m.s.Discard(m.t.Context(), Filter{IDs: []int64{id}})
+	count, err := m.either(r).Discard(m.t.Context(), Filter{IDs: []int64{id}})
 	require.NoError(r, err)
 	require.EqualValues(r, 1, count)
 	delete(m.rows, n)

@@ -3,6 +3,7 @@ package park
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -38,12 +39,13 @@ func (s *Store) park(ctx context.Context, items []delivery.Parked, tell bool) ([
 	if len(items) == 0 {
 		return ids, nil
 	}
-	err := s.write(ctx, endpointsOf(items), func(tx pgx.Tx) error {
-		rows, err := s.unparked(ctx, tx, items)
+	endpoints := endpointsOf(items)
+	known, err := s.locked(ctx, endpoints, func(tx pgx.Tx, known map[string]*remembered) error {
+		rows, err := s.unparked(ctx, tx, items, known)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
-		states, err := s.look(ctx, tx, rows)
+		states, err := s.look(ctx, tx, rows, known)
 		if err != nil {
 			return err
 		}
@@ -60,13 +62,17 @@ func (s *Store) park(ctx context.Context, items []delivery.Parked, tell bool) ([
 		for i := range rows {
 			ids[rows[i].index] = rows[i].id
 		}
+		note(known, states)
 		if tell {
-			return s.notify(ctx, tx, endpointsOf(items)...)
+			return s.notify(ctx, tx, endpoints...)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("park deliveries: %w", err)
+	}
+	for name, r := range known {
+		s.memory.give(name, *r)
 	}
 	return ids, nil
 }
@@ -77,14 +83,10 @@ type seat struct {
 	place    mapping.Place
 }
 
-// unparked returns rows for the items that are not in the table yet. Only a place that is not newer than all there is
-// looked up, which after a crash is many and otherwise few.
-func (s *Store) unparked(ctx context.Context, tx pgx.Tx, items []delivery.Parked) ([]newRow, error) {
-	newest, err := s.newest(ctx, tx, endpointsOf(items))
-	if err != nil {
-		return nil, err
-	}
-	orders, err := s.orders(ctx, tx, endpointsOf(items))
+// unparked returns rows, with their IDs, for the items that are not in the table yet. Only a place that is not newer than all
+// there is looked up, which after a crash is many and otherwise few.
+func (s *Store) unparked(ctx context.Context, tx pgx.Tx, items []delivery.Parked, known map[string]*remembered) ([]newRow, error) {
+	b, err := s.before(ctx, tx, len(items), slices.Collect(maps.Keys(known)), known)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +94,7 @@ func (s *Store) unparked(ctx context.Context, tx pgx.Tx, items []delivery.Parked
 	var doubtful []seat
 	for i := range items {
 		p := seat{items[i].Endpoint, items[i].Event.Place}
-		if last, ok := newest[p.endpoint]; ok && p.place.Commit != 0 && !last.Before(p.place) {
+		if last, ok := b.newest[p.endpoint]; ok && p.place.Commit != 0 && !last.Before(p.place) {
 			doubtful = append(doubtful, p)
 		}
 	}
@@ -108,9 +110,9 @@ func (s *Store) unparked(ctx context.Context, tx pgx.Tx, items []delivery.Parked
 		if p.place.Commit != 0 { // what has no place in the stream is not sent again by it
 			seen[p] = true
 		}
-		r := newRow{Parked: &items[i], index: i}
+		r := newRow{Parked: &items[i], index: i, id: b.ids[i]}
 		lane, ordered := items[i].Lane, items[i].Ordered
-		if order := orders[items[i].Endpoint]; order != "" {
+		if order := b.orders[items[i].Endpoint]; order != "" {
 			lane, ordered = delivery.LaneKey(order, items[i].Event)
 		}
 		if ordered {
@@ -121,35 +123,66 @@ func (s *Store) unparked(ctx context.Context, tx pgx.Tx, items []delivery.Parked
 	return rows, nil
 }
 
-// orders returns the orders by which the endpoints' rows are queued: they hold for what is parked by another process too, which
-// may have read another file, and until Reorder has committed another.
-func (s *Store) orders(ctx context.Context, tx pgx.Tx, endpoints []string) (map[string]mapping.Order, error) {
-	found, err := tx.Query(ctx, s.sql(`SELECT name, ordering FROM {{schema}}.endpoint WHERE name = ANY ($1)`), endpoints)
-	if err != nil {
-		return nil, fmt.Errorf("read the endpoints' orders: %w", err)
-	}
-	orders := map[string]mapping.Order{}
-	var name string
-	var order mapping.Order
-	if _, err := pgx.ForEachRow(found, []any{&name, &order}, func() error {
-		orders[name] = order
-		return nil
-	}); err != nil {
-		return nil, fmt.Errorf("read the endpoints' orders: %w", err)
-	}
-	return orders, nil
+// before is what a Park has to know first.
+type before struct {
+	newest map[string]mapping.Place // the last place parked for each endpoint
+	ids    []int64                  // of the new rows
+
+	// By which the endpoints' rows are queued: they hold for what is parked by another process too, which may have read another
+	// file, and until Reorder has committed another.
+	orders map[string]mapping.Order
 }
 
-// newest returns the last place parked for each of the endpoints.
-func (s *Store) newest(ctx context.Context, tx pgx.Tx, endpoints []string) (map[string]mapping.Place, error) {
-	return s.places(ctx, tx, `
+// before asks for all of it at once. It drops from known what is not true any more.
+func (s *Store) before(ctx context.Context, tx pgx.Tx, rows int, endpoints []string, known map[string]*remembered) (before, error) {
+	b := before{newest: map[string]mapping.Place{}, orders: map[string]mapping.Order{}, ids: make([]int64, 0, rows)}
+	batch := &pgx.Batch{}
+	batch.Queue(s.sql(newestSQL), endpoints).Query(func(found pgx.Rows) error {
+		return eachPlace(found, func(endpoint string, place mapping.Place) { b.newest[endpoint] = place })
+	})
+	batch.Queue(s.sql(`SELECT name, ordering, changes FROM {{schema}}.endpoint WHERE name = ANY ($1)`), endpoints).Query(func(found pgx.Rows) error {
+		var name string
+		var order mapping.Order
+		var changes int64
+		_, err := pgx.ForEachRow(found, []any{&name, &order, &changes}, func() error {
+			b.orders[name] = order
+			known[name].check(changes)
+			return nil
+		})
+		return err
+	})
+	batch.Queue(s.sql(`SELECT nextval('{{schema}}.turn') FROM generate_series(1, $1::int)`), rows).Query(func(found pgx.Rows) error {
+		var id int64
+		_, err := pgx.ForEachRow(found, []any{&id}, func() error {
+			b.ids = append(b.ids, id)
+			return nil
+		})
+		return err
+	})
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return before{}, fmt.Errorf("look at the endpoints: %w", err)
+	}
+	for name, r := range known {
+		if _, listed := b.orders[name]; !listed {
+			r.lease = nil // nobody counts its changes
+		}
+	}
+	return b, nil
+}
+
+const newestSQL = `
 SELECT e.name, (l.lsn - '0/0'::pg_lsn)::bigint, l.ordinal
 FROM unnest($1::text[]) AS e(name)
 CROSS JOIN LATERAL (
   SELECT d.lsn, d.ordinal FROM {{schema}}.delivery d
-  WHERE d.endpoint = e.name AND d.lsn > '0/0' ORDER BY d.lsn DESC, d.ordinal DESC LIMIT 1) l`,
-		nil, endpoints)
-}
+  WHERE d.endpoint = e.name AND d.lsn > '0/0' ORDER BY d.lsn DESC, d.ordinal DESC LIMIT 1) l`
+
+const findSQL = `
+SELECT k.endpoint, (k.lsn - '0/0'::pg_lsn)::bigint, k.ordinal
+FROM unnest($1::text[], $2::text[]::pg_lsn[], $3::bigint[]) AS k(endpoint, lsn, ordinal)
+CROSS JOIN LATERAL (
+  SELECT FROM {{schema}}.delivery d
+  WHERE d.endpoint = k.endpoint AND d.lsn = k.lsn AND d.ordinal = k.ordinal AND d.lsn > '0/0' LIMIT 1) l`
 
 // find notes which of the seats are taken.
 func (s *Store) find(ctx context.Context, tx pgx.Tx, seats []seat, seen map[seat]bool) error {
@@ -160,37 +193,25 @@ func (s *Store) find(ctx context.Context, tx pgx.Tx, seats []seat, seen map[seat
 	for i, p := range seats {
 		endpoints[i], lsns[i], ordinals[i] = p.endpoint, p.place.Commit.String(), int64(p.place.Ordinal)
 	}
-	_, err := s.places(ctx, tx, `
-SELECT k.endpoint, (k.lsn - '0/0'::pg_lsn)::bigint, k.ordinal
-FROM unnest($1::text[], $2::text[]::pg_lsn[], $3::bigint[]) AS k(endpoint, lsn, ordinal)
-CROSS JOIN LATERAL (
-  SELECT FROM {{schema}}.delivery d
-  WHERE d.endpoint = k.endpoint AND d.lsn = k.lsn AND d.ordinal = k.ordinal AND d.lsn > '0/0' LIMIT 1) l`,
-		seen, endpoints, lsns, ordinals)
-	return err
+	found, err := tx.Query(ctx, s.sql(findSQL), endpoints, lsns, ordinals)
+	if err == nil {
+		err = eachPlace(found, func(endpoint string, place mapping.Place) { seen[seat{endpoint, place}] = true })
+	}
+	if err != nil {
+		return fmt.Errorf("look for resends: %w", err)
+	}
+	return nil
 }
 
-// places collects endpoint and place of each row, the last of each endpoint and, if asked for, all.
-func (s *Store) places(ctx context.Context, tx pgx.Tx, query string, seen map[seat]bool, args ...any) (map[string]mapping.Place, error) {
-	found, err := tx.Query(ctx, s.sql(query), args...)
-	if err != nil {
-		return nil, fmt.Errorf("look for resends: %w", err)
-	}
-	last := map[string]mapping.Place{}
+// eachPlace calls fn with the endpoint and place of each row.
+func eachPlace(found pgx.Rows, fn func(endpoint string, place mapping.Place)) error {
 	var endpoint string
 	var lsn, ordinal int64
-	_, err = pgx.ForEachRow(found, []any{&endpoint, &lsn, &ordinal}, func() error {
-		place := *placeOf(&lsn, &ordinal)
-		last[endpoint] = place
-		if seen != nil {
-			seen[seat{endpoint, place}] = true
-		}
+	_, err := pgx.ForEachRow(found, []any{&endpoint, &lsn, &ordinal}, func() error {
+		fn(endpoint, *placeOf(&lsn, &ordinal))
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("look for resends: %w", err)
-	}
-	return last, nil
+	return err
 }
 
 // endpointsOf returns the endpoints' names in the order in which every call locks them.

@@ -20,11 +20,19 @@ const reach = 2048
 // queueID names a queue.
 type queueID struct{ endpoint, queue string }
 
-// queueState is what the table says of a queue before a Park, as far as lookSQL asks.
+// queueState is what the table says of a queue before a Park, as far as lookSQL asks, and what it will say after it.
 type queueState struct {
 	first, last           int64 // nth of the first and last readable row
 	firstPlace, lastPlace *mapping.Place
 	stuck                 *mapping.Place // first place that is blocked or due later
+
+	exact bool // first and firstPlace are; else it was not asked for them
+	mixed bool // rows came out of order: it is not as arranged any more
+}
+
+// suffices reports whether what is known is all that arrange has to know.
+func (q *queueState) suffices(d demand, reach int64) bool {
+	return q != nil && (q.exact || !(d.timed && q.lastPlace != nil) && q.last+d.n <= reach)
 }
 
 // demand is what the rows of a call ask of one queue.
@@ -81,23 +89,18 @@ LEFT JOIN LATERAL (
   ORDER BY d.lsn, d.ordinal, d.id LIMIT 1) f ON true
 WHERE l.nth IS NOT NULL OR s.lsn IS NOT NULL`
 
-// look numbers the rows and returns the state of the queues that are not empty.
-func (s *Store) look(ctx context.Context, tx pgx.Tx, rows []newRow) (map[queueID]*queueState, error) {
-	found, err := tx.Query(ctx, s.sql(`SELECT nextval('{{schema}}.turn') FROM generate_series(1, $1::int)`), len(rows))
-	if err != nil {
-		return nil, fmt.Errorf("number the rows: %w", err)
-	}
-	var id int64
-	n := 0
-	if _, err := pgx.ForEachRow(found, []any{&id}, func() error {
-		rows[n].id = id
-		n++
-		return nil
-	}); err != nil {
-		return nil, fmt.Errorf("number the rows: %w", err)
-	}
+// look returns the states of the rows' queues, those that are known and those it asks for. Of an empty queue there is none.
+func (s *Store) look(ctx context.Context, tx pgx.Tx, rows []newRow, known map[string]*remembered) (map[queueID]*queueState, error) {
 	states := map[queueID]*queueState{}
-	for part := range pieces(demandsOf(rows)) {
+	demands := slices.DeleteFunc(demandsOf(rows), func(d demand) bool {
+		state := known[d.endpoint].queues[d.queue]
+		if !state.suffices(d, int64(s.reach)) {
+			return false
+		}
+		states[d.queueID] = state
+		return true
+	})
+	for part := range pieces(demands) {
 		if err := s.lookAt(ctx, tx, part, states); err != nil {
 			return nil, fmt.Errorf("look at the queues: %w", err)
 		}
@@ -129,7 +132,7 @@ func (s *Store) lookAt(ctx context.Context, tx pgx.Tx, demands []demand, states 
 			stuck:      placeOf(stuckLSN, stuckOrdinal),
 		}
 		if first != nil {
-			state.first = *first
+			state.first, state.exact = *first, true
 		}
 		if last != nil {
 			state.last = *last
@@ -159,7 +162,8 @@ type span struct {
 	blocked bool // the row at after is
 }
 
-// arrange decides for each row whether it is blocked, and returns the parts of queues that wait behind new rows.
+// arrange decides for each row whether it is blocked, and returns the parts of queues that wait behind new rows. It brings
+// the states up to date.
 func arrange(rows []newRow, states map[queueID]*queueState, reach int) []span {
 	ordered := make([]*newRow, 0, len(rows))
 	for i := range rows {
@@ -173,13 +177,13 @@ func arrange(rows []newRow, states map[queueID]*queueState, reach int) []span {
 		id := queueID{r.Endpoint, *r.queue}
 		state := states[id]
 		if state == nil {
-			state = &queueState{first: 1}
+			state = &queueState{first: 1, exact: true}
 			states[id] = state
 		}
 		older := state.lastPlace != nil && r.place().Before(*state.lastPlace)
 		if older {
 			ahead = append(ahead, span{queueID: id, after: r.place()}) // the first in order is the lowest: it covers the others
-			state.lastPlace = nil
+			state.lastPlace, state.mixed = nil, true
 			if next := r.place().Next(); state.stuck == nil || next.Before(*state.stuck) {
 				state.stuck = &next // what is held back in the table may come before the newer ones of this call
 			}
@@ -201,6 +205,9 @@ func arrange(rows []newRow, states map[queueID]*queueState, reach int) []span {
 			r.Parked = &without
 		case !r.blocked && (state.firstPlace == nil || place.Before(*state.firstPlace)):
 			state.firstPlace = &place
+		}
+		if !r.blocked {
+			state.lastPlace = &place
 		}
 	}
 	return ahead

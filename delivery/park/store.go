@@ -43,6 +43,7 @@ type Store struct {
 	mu      sync.Mutex
 	cursors map[string]*cursor // by endpoint
 
+	memory  memory
 	counter counter
 }
 
@@ -130,9 +131,17 @@ func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 // holds the same lock until it commits. So a turn that is newer is never visible before one that is older, and what is
 // decided from the rows of a queue still holds when it is written. It fails if a lease is armed and was lost.
 func (s *Store) write(ctx context.Context, endpoints []string, fn func(pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	_, err := s.locked(ctx, endpoints, func(tx pgx.Tx, _ map[string]*remembered) error { return fn(tx) })
+	return err
+}
+
+// locked is write for a call that goes on with what is remembered of the endpoints. It returns that, to be given back.
+func (s *Store) locked(ctx context.Context, endpoints []string, fn func(pgx.Tx, map[string]*remembered) error) (map[string]*remembered, error) {
+	known := make(map[string]*remembered, len(endpoints))
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
-		s.fence(batch)
+		lease := s.lease.Load()
+		s.fence(batch, lease)
 		if len(endpoints) > 0 {
 			batch.Queue(`SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || e, 0)) FROM unnest($2::text[]) e`, "relay "+s.name, endpoints)
 		}
@@ -141,6 +150,14 @@ func (s *Store) write(ctx context.Context, endpoints []string, fn func(pgx.Tx) e
 				return fmt.Errorf("lock the endpoint: %w", err)
 			}
 		}
-		return fn(tx)
+		for _, name := range endpoints {
+			known[name] = new(s.memory.take(name, lease))
+		}
+		if err := fn(tx, known); err != nil || lease != nil || len(endpoints) == 0 {
+			return err
+		}
+		_, err := tx.Exec(ctx, s.sql(`UPDATE {{schema}}.endpoint SET changes = changes + 1 WHERE name = ANY ($1)`), endpoints)
+		return err
 	})
+	return known, err
 }
