@@ -30,7 +30,7 @@ const copyColumns = 24
 // a lane gathers, it is the pace that counts.
 const (
 	few   = 600
-	piece = 32
+	piece = 16
 )
 
 // pieces cuts what one call does.

@@ -28,6 +28,7 @@ type Lease struct {
 	store *Store
 	conn  *pgx.Conn
 	pid   uint32
+	token int32 // whose lock only its session has
 
 	began  time.Time
 	until  atomic.Int64 // since began
@@ -37,10 +38,10 @@ type Lease struct {
 	done   chan struct{}
 }
 
-func newLease(s *Store, conn *pgx.Conn, server Server, asked time.Time) *Lease {
+func newLease(s *Store, conn *pgx.Conn, server Server, token int32, asked time.Time) *Lease {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Lease{
-		Server: server, store: s, conn: conn, pid: conn.PgConn().PID(), began: asked,
+		Server: server, store: s, conn: conn, pid: conn.PgConn().PID(), token: token, began: asked,
 		lost: make(chan struct{}), cancel: cancel, done: make(chan struct{}),
 	}
 	l.until.Store(int64(leaseTerm))

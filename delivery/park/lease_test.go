@@ -114,6 +114,32 @@ func TestLock_WaitsForATransactionOfWhoHadItBefore(t *testing.T) {
 	lease.Release()
 }
 
+// Of a session that ends, the lock may be free a moment before its token is: whoever takes over waits for both.
+func TestLock_WaitsForTheTokenOfWhoHadItBefore(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	a, b := open(t, url), open(t, url)
+	ending, err := a.connectWith(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, a.mark(t.Context(), ending, 7))
+	took := make(chan error, 1)
+	go func() {
+		lease, err := b.Lock(t.Context(), nil)
+		if err == nil {
+			lease.Release()
+		}
+		took <- err
+	}()
+	require.Eventually(t, func() bool {
+		var waits bool
+		err := a.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND objid = 7 AND NOT granted)`).Scan(&waits)
+		return err == nil && waits
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Empty(t, took)
+	require.NoError(t, ending.Close(t.Context()))
+	require.NoError(t, <-took)
+}
+
 // The server gives the lock of a relay that is silent to the next, but not before the relay's own lease is over.
 func TestLease_IsOverBeforeTheServerGivesTheLockAway(t *testing.T) {
 	t.Parallel()
