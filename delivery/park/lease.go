@@ -18,6 +18,7 @@ const (
 	leaseTerm   = 5 * time.Second // after the last question that was answered
 	freshTerm   = 2 * time.Second // after it, too: see Fresh
 	serverLease = 8 * time.Second // after the last answer
+	writersWait = 3 * time.Second // for the transactions of who had the lock before
 	lockTimeout = 30 * time.Second
 )
 

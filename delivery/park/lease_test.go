@@ -2,6 +2,7 @@ package park
 
 import (
 	"context"
+	"io"
 	"testing"
 	"time"
 
@@ -112,6 +113,32 @@ func TestLock_WaitsForATransactionOfWhoHadItBefore(t *testing.T) {
 	require.Contains(t, known, "late", "what comes after the lock sees all that was written before it")
 	require.NoError(t, <-written)
 	lease.Release()
+}
+
+// A process that is stopped while it sends rows leaves a server process that waits for the rest of them for ever, whatever
+// its timeouts are.
+func TestLock_EndsATransactionThatWaitsForAStoppedProcess(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	a, b := open(t, url), open(t, url)
+	lost := lock(t, a)
+	rest, more := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		written <- a.write(t.Context(), []string{"a"}, func(tx pgx.Tx) error {
+			_, err := tx.Conn().PgConn().CopyFrom(t.Context(), rest, a.sql(copySQL))
+			return err
+		})
+	}()
+	_, err := more.Write([]byte(copyHeader)) // it has passed the fence
+	require.NoError(t, err)
+	terminate(t, b, lost)
+	<-lost.Lost()
+	lease := lock(t, b)
+	park(t, b, item(1, "k"))
+	lease.Release()
+	require.NoError(t, more.Close())
+	require.Error(t, <-written)
 }
 
 // Of a session that ends, the lock may be free a moment before its token is: whoever takes over waits for both.

@@ -105,7 +105,7 @@ func (s *Store) take(ctx context.Context, conn *pgx.Conn, stale uint32) (*Lease,
 	}
 	// Whoever had the lease before may have a transaction under way. It ends here, and none that begins later passes the
 	// fence: what is read from now on stays as it is.
-	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock(hashtextextended($1, 0))`, writingKey+s.name); err != nil {
+	if err := s.awaitWriters(ctx, conn); err != nil {
 		return nil, err
 	}
 	token := rand.Int32()
@@ -117,6 +117,32 @@ func (s *Store) take(ctx context.Context, conn *pgx.Conn, stale uint32) (*Lease,
 		return nil, err
 	}
 	return newLease(s, conn, server, token, asked), nil
+}
+
+// awaitWriters waits until no transaction is under way that another lease let through, and has the session hold the writing
+// lock. One that takes longer than writersWait is ended: its process was stopped, or cut off, while it sent rows, and no timeout of
+// the server's ends a COPY that waits for the rest of them.
+func (s *Store) awaitWriters(ctx context.Context, conn *pgx.Conn) error {
+	if err := setLockTimeout(ctx, conn, writersWait); err != nil {
+		return err
+	}
+	for {
+		_, err := conn.Exec(ctx, `SELECT pg_advisory_lock(hashtextextended($1, 0))`, writingKey+s.name)
+		if err == nil {
+			return setLockTimeout(ctx, conn, 0)
+		}
+		if sqlState(err) != "55P03" {
+			return err
+		}
+		if _, err := conn.Exec(ctx, `SELECT pg_terminate_backend(l.pid)`+heldSQL+` AND l.mode = 'ShareLock'`, writingKey+s.name); err != nil {
+			return fmt.Errorf("end a transaction that a relay without the lock keeps open: %w", err)
+		}
+	}
+}
+
+func setLockTimeout(ctx context.Context, conn *pgx.Conn, d time.Duration) error {
+	_, err := conn.Exec(ctx, `SELECT set_config('lock_timeout', $1, false)`, strconv.FormatInt(d.Milliseconds(), 10))
+	return err
 }
 
 // mark has the session hold the lock of its lease's token, once no other session has such a lock: of one that is ending, the server may have
@@ -142,7 +168,7 @@ func (s *Store) evict(ctx context.Context, conn *pgx.Conn, stale uint32) error {
 		return nil
 	}
 	var holder int64
-	if err := conn.QueryRow(ctx, `SELECT coalesce(max(l.pid), 0)`+heldSQL, deliveringKey+s.name).Scan(&holder); err != nil {
+	if err := conn.QueryRow(ctx, `SELECT coalesce(max(l.pid), 0)`+heldSQL+` AND l.mode = 'ExclusiveLock'`, deliveringKey+s.name).Scan(&holder); err != nil {
 		return err
 	}
 	switch uint32(holder) {
@@ -157,11 +183,11 @@ func (s *Store) evict(ctx context.Context, conn *pgx.Conn, stale uint32) error {
 	return nil
 }
 
-// heldSQL finds the session that has the lock of a key.
+// heldSQL finds the sessions that have the lock of a key.
 const heldSQL = ` FROM pg_locks l, hashtextextended($1, 0) k
 WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND l.classid::bigint = (k >> 32) & 4294967295 AND l.objid::bigint = k & 4294967295 AND l.objsubid = 1
-  AND l.mode = 'ExclusiveLock' AND l.granted`
+  AND l.granted`
 
 // fence has a transaction fail unless this process still is the one that delivers, if it is meant to be. The writing lock,
 // which it keeps until it ends, makes the next one wait for it; a process that is stopped in the middle of it is made to
