@@ -28,6 +28,7 @@ type memoryParker struct {
 	rows    []Parked
 	nextID  int64
 	parks   int          // calls
+	settles int          // calls
 	fail    func() error // asked before every call
 	slow    time.Duration
 	gone    bool
@@ -139,6 +140,7 @@ func (m *memoryParker) Settle(_ context.Context, _ string, delivered []int64, ch
 	if err := m.enter(); err != nil {
 		return err
 	}
+	m.settles++
 	m.note("settle delivered %v", delivered)
 	for _, c := range changed {
 		m.note("settle %d %s %s attempts %d due %s", c.ID, c.Event.ID, c.State, c.Attempts, c.Due.Format("04:05.000"))

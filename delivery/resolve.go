@@ -87,7 +87,7 @@ func (l *lane) deliver(it *item) {
 		it.write = unwritten // if it waited to be parked, that is not needed any more
 		l.settle(it)
 	case it.id != 0:
-		l.table.delivered = append(l.table.delivered, it.id)
+		l.table.delivers(it.id)
 		l.table.drop(it)
 		l.unblocked(it)
 	}

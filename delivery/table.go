@@ -25,8 +25,9 @@ type tableWork struct {
 	blocked  map[string]struct{} // keys whose new deliveries go to the table although others do not
 
 	parks     parkBuffer
-	delivered []int64 // rows to remove
-	changed   []*item // rows to change
+	delivered []int64   // rows to remove
+	settleDue time.Time // when the first of them is to be
+	changed   []*item   // rows to change
 	taken     map[int64]*item
 	held      int64 // bytes of the taken
 	gone      bool  // it answered 410, to be written
@@ -107,6 +108,9 @@ func (l *lane) kickTable(now time.Time) {
 		if len(t.parks.items) > 0 {
 			l.wakeAt(t.parks.due)
 		}
+		if len(t.delivered) > 0 {
+			l.wakeAt(t.settleDue)
+		}
 		return
 	}
 	t.running = true
@@ -114,7 +118,7 @@ func (l *lane) kickTable(now time.Time) {
 }
 
 // wantsSave reports whether something is to be written now.
-func (l *lane) wantsSave(now time.Time) bool { return l.table.stale() || l.wantsPark(now) }
+func (l *lane) wantsSave(now time.Time) bool { return l.wantsSettle(now) || l.wantsPark(now) }
 
 func (l *lane) wantsCheck() bool {
 	return l.table.check && !l.stopping && l.paused == "" && l.state == BreakerClosed && !l.rekeying
@@ -214,8 +218,10 @@ func (l *lane) save() error {
 			return err
 		}
 	}
-	if err := l.settleRows(); err != nil {
-		return err
+	if l.wantsSettle(time.Now()) {
+		if err := l.settleRows(); err != nil {
+			return err
+		}
 	}
 	return l.saveState()
 }
@@ -319,55 +325,6 @@ func (l *lane) later(due time.Time) {
 		t.more = true
 	} else if t.dueAt.IsZero() || due.Before(t.dueAt) {
 		t.dueAt = due
-	}
-}
-
-// settleRows writes what became of parked deliveries.
-func (l *lane) settleRows() error {
-	t := &l.table
-	delivered, changed := t.delivered, t.changed
-	if len(delivered)+len(changed) == 0 {
-		return nil
-	}
-	t.delivered, t.changed = nil, nil
-	rows := make([]Parked, len(changed))
-	for i, it := range changed {
-		it.noted = false
-		rows[i] = l.row(it)
-	}
-	for _, id := range delivered {
-		t.taken[id] = nil // not to be fetched again before it is removed
-	}
-	l.mu.Unlock()
-	failpoint.Hit("drained")
-	err := l.env.parker.Settle(l.env.write, l.name, delivered, rows)
-	l.mu.Lock()
-	if err != nil {
-		t.delivered = append(delivered, t.delivered...)
-		for _, it := range changed {
-			t.change(it, it.keep)
-		}
-		return err
-	}
-	for _, id := range delivered {
-		delete(t.taken, id)
-	}
-	for i, it := range changed {
-		l.rewritten(it, rows[i])
-	}
-	return nil
-}
-
-// rewritten takes in that the row of an item was changed.
-func (l *lane) rewritten(it *item, row Parked) {
-	switch {
-	case row.State == Dead:
-		l.metrics.dead.Inc()
-		l.release(it)
-		l.unblocked(it)
-	case !it.keep:
-		l.table.drop(it)
-		l.later(row.Due)
 	}
 }
 

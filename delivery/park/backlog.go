@@ -43,18 +43,15 @@ func (s *Store) Backlog(ctx context.Context, endpoint string, limit int) (delive
 		return r.Scan(&b.Waiting, &due)
 	})
 	batch.Queue(s.sql(blockedSQL), endpoint, limit+1).Query(func(found pgx.Rows) error {
-		var queue string
-		var key *string
-		var detail []byte
+		var queue, key, detail []byte
+		var names columnNames
 		_, err := pgx.ForEachRow(found, []any{&queue, &key, &detail}, func() error {
-			ev := &mapping.Event{}
-			if key != nil {
-				ev.Key = *key
-			}
+			ev := &mapping.Event{Key: string(key)}
 			if detail != nil {
-				_ = decodeDetail(ev, detail) // without the payload it may miss a value, which is not asked for
+				d := detailReader{rest: detail, key: key, names: &names}
+				_ = d.complete(ev) // without the payload it may miss a value, which is not asked for
 			}
-			b.Blocked = append(b.Blocked, lane(queue, ev))
+			b.Blocked = append(b.Blocked, laneOf(queue, ev))
 			return nil
 		})
 		return err

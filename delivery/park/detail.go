@@ -129,32 +129,34 @@ func isHexOf(v, payload []byte) bool {
 
 func hexOf(payload []byte) []byte { return hex.AppendEncode([]byte(`\x`), payload) }
 
-// decodeDetail completes the event that has been filled from the columns.
-func decodeDetail(ev *mapping.Event, b []byte) error {
-	if len(b) == 0 || b[0] != detailVersion {
+// columnNames are those of the last row that was read. The events of a table share theirs.
+type columnNames struct {
+	encoded []byte
+	names   []string
+}
+
+// detailReader reads what the append functions wrote; after damage it returns zero values and is bad.
+type detailReader struct {
+	rest         []byte
+	bad          bool
+	id, typ, key []byte // texts that values may refer to, as the columns say them
+	names        *columnNames
+}
+
+// complete completes the event that has been filled from the columns. What it takes from the detail aliases that.
+func (r *detailReader) complete(ev *mapping.Event) error {
+	if r.byte() != detailVersion {
 		return errDetail
 	}
-	r := detailReader{rest: b[1:]}
 	flags := r.uvarint()
-	var headers string
-	for i, field := range []*string{&ev.ID, &ev.Type, &ev.Key, &headers, &ev.Table} {
-		if flags&(1<<i) != 0 {
-			*field = string(r.bytes())
-		}
-	}
-	if flags&exactHeaders != 0 {
-		ev.Headers = []byte(headers)
-	}
+	r.exact(ev, flags)
 	if flags&payloadNil != 0 {
 		ev.Payload = nil
 	}
 	ev.Time, ev.CommitTime = r.time(), r.time()
 	ev.Problem = string(r.bytes())
-	if n := r.count(); flags&hasColumns != 0 {
-		ev.Columns = make([]string, n)
-		for i := range ev.Columns {
-			ev.Columns[i] = string(r.bytes())
-		}
+	if names := r.columns(); flags&hasColumns != 0 {
+		ev.Columns = names
 	}
 	if n := r.count(); flags&hasValues != 0 {
 		ev.Values = make([][]byte, n)
@@ -168,10 +170,43 @@ func decodeDetail(ev *mapping.Event, b []byte) error {
 	return nil
 }
 
-// detailReader reads what the append functions wrote; after damage it returns zero values and is bad.
-type detailReader struct {
-	rest []byte
-	bad  bool
+// exact reads the texts that the columns do not hold as they are.
+func (r *detailReader) exact(ev *mapping.Event, flags uint64) {
+	var headers, table []byte
+	for i, field := range [...]*[]byte{&r.id, &r.typ, &r.key, &headers, &table} {
+		if flags&(1<<i) != 0 {
+			*field = r.bytes()
+		}
+	}
+	for _, f := range [...]struct {
+		flag uint64
+		to   *string
+		from []byte
+	}{{exactID, &ev.ID, r.id}, {exactType, &ev.Type, r.typ}, {exactKey, &ev.Key, r.key}, {exactTable, &ev.Table, table}} {
+		if flags&f.flag != 0 {
+			*f.to = string(f.from)
+		}
+	}
+	if flags&exactHeaders != 0 {
+		ev.Headers = headers
+	}
+}
+
+// columns reads the names of the columns.
+func (r *detailReader) columns() []string {
+	if len(r.names.encoded) > 0 && bytes.HasPrefix(r.rest, r.names.encoded) {
+		r.rest = r.rest[len(r.names.encoded):]
+		return r.names.names
+	}
+	from := r.rest
+	names := make([]string, r.count())
+	for i := range names {
+		names[i] = string(r.bytes())
+	}
+	if !r.bad {
+		*r.names = columnNames{encoded: from[:len(from)-len(r.rest)], names: names}
+	}
+	return names
 }
 
 func (r *detailReader) uvarint() uint64 {
@@ -237,13 +272,21 @@ func (r *detailReader) value(ev *mapping.Event) []byte {
 	case valueHeaders:
 		return ev.Headers
 	case valueID:
-		return []byte(ev.ID)
+		return notNull(r.id)
 	case valueType:
-		return []byte(ev.Type)
+		return notNull(r.typ)
 	case valueKey:
-		return []byte(ev.Key)
+		return notNull(r.key)
 	default:
 		r.bad = true
 		return nil
 	}
+}
+
+// notNull returns a value that is not NULL, as the text of a NULL key is none, and an empty value the same.
+func notNull(v []byte) []byte {
+	if v == nil {
+		return []byte{}
+	}
+	return v
 }

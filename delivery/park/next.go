@@ -67,16 +67,17 @@ func (s *Store) Next(ctx context.Context, endpoint string, taken []int64, limit 
 func (s *Store) read(ctx context.Context, size int64, query string, args ...any) ([]row, bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, query, args...)
+	rows, err := s.pool.Query(ctx, query, append([]any{binaryRows}, args...)...)
 	if err != nil {
 		return nil, false, err
 	}
 	defer rows.Close()
+	var reader rowReader
 	var found []row
 	var total, passed int64
 	for rows.Next() {
 		if total < size {
-			r, err := scan(rows)
+			r, err := reader.read(rows.RawValues())
 			if err != nil {
 				return nil, false, err
 			}

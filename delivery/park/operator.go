@@ -48,14 +48,21 @@ func (s *Store) List(ctx context.Context, f Filter) ([]Entry, error) {
 		limit = f.Limit
 	}
 	found, err := s.query(ctx, `SELECT `+columns+`, d.parked_at FROM {{schema}}.delivery d
-WHERE `+matchSQL+` AND d.id > $8 ORDER BY d.id LIMIT $9::bigint`, append(f.args(), f.After, limit)...)
+WHERE `+matchSQL+` AND d.id > $8 ORDER BY d.id LIMIT $9::bigint`, append(append([]any{binaryRows}, f.args()...), f.After, limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("list parked deliveries: %w", err)
 	}
+	var reader rowReader
 	entries, err := pgx.CollectRows(found, func(from pgx.CollectableRow) (Entry, error) {
-		var at time.Time
-		r, err := scan(from, &at)
-		return Entry{Parked: r.Parked, ParkedAt: at.UTC()}, err
+		r, err := reader.read(from.RawValues())
+		if err != nil {
+			return Entry{}, err
+		}
+		at := reader.stamp()
+		if reader.bad {
+			return Entry{}, errRow
+		}
+		return Entry{Parked: r.Parked, ParkedAt: at}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list parked deliveries: %w", err)

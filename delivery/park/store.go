@@ -96,6 +96,10 @@ func PoolConfig(url string) (*pgxpool.Config, error) {
 	libpq.DropClientSide(cfg.ConnConfig.RuntimeParams)
 	libpq.Bound(&cfg.ConnConfig.Config)
 	pin(cfg.ConnConfig)
+	switch cfg.ConnConfig.DefaultQueryExecMode {
+	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol: // they have results come as text, whatever is asked for
+		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
+	}
 	for _, name := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"} {
 		cfg.ConnConfig.RuntimeParams[name] = "off"
 	}
