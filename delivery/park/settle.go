@@ -10,8 +10,9 @@ import (
 	"relay/delivery"
 )
 
-// deliveredSQL returns the queues that have something to let through. The LATERAL joins of this package are for the
-// plan: one look into an index for each queue, whatever the planner believes of the table.
+// deliveredSQL returns the queues that have something to let through: one look into an index tells if none has, which is most
+// often so, and else one for each queue. The LATERAL joins of this package are for that plan, whatever the planner
+// believes of the table.
 const deliveredSQL = `
 WITH gone AS (
   DELETE FROM {{schema}}.delivery WHERE id = ANY ($2) AND endpoint = $1 RETURNING queue
@@ -19,7 +20,8 @@ WITH gone AS (
 SELECT q.queue FROM q CROSS JOIN LATERAL (
   SELECT FROM {{schema}}.delivery d
   WHERE d.endpoint = $1 AND d.queue = q.queue AND d.state = 'waiting' AND (d.blocked OR d.due IS NOT NULL)
-  LIMIT 1) stuck`
+  LIMIT 1) stuck
+WHERE EXISTS (SELECT FROM {{schema}}.delivery x WHERE x.endpoint = $1 AND x.state = 'waiting' AND (x.blocked OR x.due IS NOT NULL))`
 
 // changedSQL leaves alone what is no longer waiting, because somebody discarded it meanwhile.
 const changedSQL = `
