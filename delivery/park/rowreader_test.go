@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"relay/delivery"
+	"relay/internal/pgtemp/pgtest"
 	"relay/mapping"
 )
 
@@ -75,4 +76,22 @@ func TestRowReader_RefusesWhatIsNotInItsForm(t *testing.T) {
 	var reader rowReader
 	_, err := reader.read(values)
 	require.ErrorIs(t, err, errRow)
+}
+
+// Whoever asks for the simple protocol would have rows come as text.
+func TestRowReader_IsSentItsFormWhateverTheURLAsksFor(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	open(t, url)
+	for _, mode := range []string{"simple_protocol", "exec", "cache_describe"} {
+		s, err := Open(t.Context(), url+"&default_query_exec_mode="+mode, "relay", nil)
+		require.NoError(t, err)
+		t.Cleanup(s.Close)
+		listed, err := s.List(t.Context(), Filter{})
+		require.NoError(t, err, mode)
+		park(t, s, item(len(listed)+1, "k"))
+		listed, err = s.List(t.Context(), Filter{Limit: 10})
+		require.NoError(t, err, mode)
+		require.NotEmpty(t, listed, mode)
+	}
 }
