@@ -2,11 +2,13 @@ package cdc
 
 import "slices"
 
-// Position is how far one endpoint is settled: everything before Mark, except the places listed in Open. It is finer
-// than an LSN, so that a restart in the middle of a large transaction does not repeat the part that was delivered.
+// Position is how far one endpoint is settled: everything before Mark, except the places listed in Open, and what is listed in
+// Beyond. It is finer than an LSN, so that a restart in the middle of a large transaction does not repeat the part that was
+// delivered. Beyond is what was parked between a save and a crash, about a second's.
 type Position struct {
-	Mark Place   // first place not covered
-	Open []Place // places before Mark that are not settled, in commit order
+	Mark   Place   // first place not covered
+	Open   []Place // places before Mark that are not settled, in commit order
+	Beyond []Place // places from Mark on that are settled, in commit order
 }
 
 // The most open places a saved Position lists. A lane with more lowers its mark instead, so that a position stays a row of
@@ -19,13 +21,36 @@ const (
 	MaxOpenTotal = 1 << 18
 )
 
-// Covers reports whether the change at p is settled.
+// Covers reports whether the change at place is settled.
 func (p Position) Covers(place Place) bool {
 	if !place.Before(p.Mark) {
-		return false
+		_, settled := slices.BinarySearchFunc(p.Beyond, place, Place.Compare)
+		return settled
 	}
 	_, open := slices.BinarySearchFunc(p.Open, place, Place.Compare)
 	return !open
+}
+
+// With returns the position with these places settled as well.
+func (p Position) With(places []Place) Position {
+	if len(places) == 0 {
+		return p
+	}
+	places = slices.SortedFunc(slices.Values(places), Place.Compare)
+	q := Position{Mark: p.Mark}
+	for _, open := range p.Open {
+		if _, settled := slices.BinarySearchFunc(places, open, Place.Compare); !settled {
+			q.Open = append(q.Open, open)
+		}
+	}
+	from, _ := slices.BinarySearchFunc(places, p.Mark, Place.Compare)
+	q.Beyond = slices.Compact(slices.SortedFunc(slices.Values(slices.Concat(p.Beyond, places[from:])), Place.Compare))
+	return q
+}
+
+// Equal reports whether both say the same.
+func (p Position) Equal(q Position) bool {
+	return p.Mark == q.Mark && slices.Equal(p.Open, q.Open) && slices.Equal(p.Beyond, q.Beyond)
 }
 
 // Least returns the first place that is not settled.

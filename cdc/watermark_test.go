@@ -276,9 +276,9 @@ func TestWatermark_KeepsNothingOfWhatIsSettledBehindAStuckHead(t *testing.T) {
 	require.Zero(t, realMark{w}.length())
 }
 
-func TestPosition_CoversAllBeforeItsMarkButTheOpen(t *testing.T) {
+func TestPosition_CoversAllBeforeItsMarkButTheOpenAndWhatLiesBeyond(t *testing.T) {
 	t.Parallel()
-	p := Position{Mark: Place{10, 5}, Open: []Place{{8, 0}, {10, 2}}}
+	p := Position{Mark: Place{10, 5}, Open: []Place{{8, 0}, {10, 2}}, Beyond: []Place{{10, 7}, {12, 0}}}
 	require.True(t, p.Covers(Place{7, 3}))
 	require.False(t, p.Covers(Place{8, 0}))
 	require.True(t, p.Covers(Place{8, 1}))
@@ -286,8 +286,23 @@ func TestPosition_CoversAllBeforeItsMarkButTheOpen(t *testing.T) {
 	require.True(t, p.Covers(Place{10, 4}))
 	require.False(t, p.Covers(Place{10, 5}))
 	require.False(t, p.Covers(Place{11, 0}))
+	require.True(t, p.Covers(Place{10, 7}))
+	require.False(t, p.Covers(Place{10, 8}))
+	require.True(t, p.Covers(Place{12, 0}))
+	require.False(t, p.Covers(Place{13, 0}))
 	require.Equal(t, Place{8, 0}, p.Least())
 	require.Equal(t, "000000000000000A.00000002", Place{10, 2}.String())
+}
+
+func TestPosition_WithPlacesCoversThemToo(t *testing.T) {
+	t.Parallel()
+	p := Position{Mark: Place{10, 5}, Open: []Place{{8, 0}, {10, 2}, {10, 3}}, Beyond: []Place{{10, 7}, {12, 0}}}
+	require.Equal(t, p, p.With(nil))
+	q := p.With([]Place{{12, 0}, {10, 6}, {7, 0}, {10, 2}, {10, 5}, {10, 4}})
+	require.Equal(t, Position{Mark: Place{10, 5}, Open: []Place{{8, 0}, {10, 3}}, Beyond: []Place{{10, 5}, {10, 6}, {10, 7}, {12, 0}}}, q)
+	require.Len(t, p.Open, 3, "what it was made from stays")
+	require.True(t, q.Equal(q.With([]Place{{10, 7}})))
+	require.False(t, q.Equal(p))
 }
 
 // BenchmarkWatermark_Stuck is a transaction that is delivered while an older one stays open.

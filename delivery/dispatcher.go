@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,18 +121,25 @@ const eventOverhead = 512
 // Passed says that everything before place has been dispatched, or is for nobody.
 func (d *Dispatcher) Passed(place mapping.Place) { d.env.next.Store(&place) }
 
-// Positions returns how far each endpoint is settled, by name. It is empty before the first Passed.
+// Positions returns how far each endpoint is settled, by name, if anything is known of it.
 func (d *Dispatcher) Positions() map[string]mapping.Position {
-	next := d.env.next.Load()
-	if next == nil {
-		return nil
+	var next mapping.Place
+	if passed := d.env.next.Load(); passed != nil {
+		next = *passed
 	}
 	lanes := *d.lanes.Load()
 	all := make(map[string]mapping.Position, len(lanes))
 	for _, l := range lanes {
-		all[l.name] = l.position(*next, mapping.MaxOpen(len(lanes)))
+		if p := l.position(next, mapping.MaxOpen(len(lanes))); !p.Equal(mapping.Position{}) {
+			all[l.name] = p
+		}
 	}
 	return all
+}
+
+// Has reports whether the endpoint has a lane.
+func (d *Dispatcher) Has(endpoint string) bool {
+	return slices.ContainsFunc(*d.lanes.Load(), func(l *lane) bool { return l.name == endpoint })
 }
 
 // Notify says that somebody else changed what is parked for an endpoint, or paused or resumed it.

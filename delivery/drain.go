@@ -59,7 +59,6 @@ func (l *lane) drain(p *Parked, now time.Time) {
 		return
 	}
 	l.table.take(it, p.Size)
-	l.mayComeAgain(p.Event.Place)
 	q := l.queue(key, keyed)
 	q.push(it)
 	if q.stage != idle {

@@ -46,9 +46,7 @@ type lane struct {
 	limiter *rate.Limiter // nil: no rate
 	metrics *laneMetrics
 
-	resume  mapping.Position // settled before this process started; zero once passed
-	reached mapping.Place    // of the last event the stream brought
-	drained map[mapping.Place]struct{}
+	earlier earlier
 	open    openList
 	keys    map[string]*keyQueue
 	spare   *keyQueue // an idle one to use again
@@ -105,7 +103,7 @@ func newLane(ep *mapping.Endpoint, sender Sender, env *environment, m *laneMetri
 		name: ep.Name, env: env, ep: ep, sender: sender, metrics: m,
 		breaker: NewBreaker(ep.Breaker, ep.Timeout, saved.Breaker, nil),
 		keys:    make(map[string]*keyQueue), ramp: ep.Concurrency,
-		resume: saved.Position,
+		earlier: newEarlier(saved.Position),
 	}
 	l.setLimiter(ep)
 	switch {
@@ -141,15 +139,7 @@ func (l *lane) setLimiter(ep *mapping.Endpoint) {
 func (l *lane) accept(ev *mapping.Event, t *ticket, failure string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.resume.Mark != (mapping.Place{}) {
-		if l.resume.Covers(ev.Place) {
-			return false
-		}
-		if !ev.Place.Before(l.resume.Mark) {
-			l.resume = mapping.Position{}
-		}
-	}
-	if l.drainedBefore(ev.Place) {
+	if l.earlier.settled(ev.Place) {
 		return false
 	}
 	l.received.Add(1)
@@ -168,30 +158,6 @@ func (l *lane) accept(ev *mapping.Event, t *ticket, failure string, now time.Tim
 	}
 	l.kick(now)
 	return true
-}
-
-// drainedBefore reports whether the event was parked before a crash that its position did not survive, and has been drained
-// since: the stream brings it a second time. drained holds such places, at most what was parked in the last second.
-func (l *lane) drainedBefore(place mapping.Place) bool {
-	l.reached = place
-	_, twice := l.drained[place]
-	delete(l.drained, place)
-	return twice
-}
-
-// mayComeAgain notes that a parked delivery is drained which the stream has yet to bring again. Nothing is kept of the others:
-// there may be millions, and the stream would never take them out again.
-func (l *lane) mayComeAgain(place mapping.Place) {
-	if !mapping.InStream(place) || !l.reached.Before(place) || l.resume.Covers(place) {
-		return
-	}
-	if next := l.env.next.Load(); next != nil && place.Before(*next) {
-		return
-	}
-	if l.drained == nil {
-		l.drained = make(map[mapping.Place]struct{})
-	}
-	l.drained[place] = struct{}{}
 }
 
 // enqueue puts an item where its key's deliveries are.

@@ -30,6 +30,7 @@ type memoryParker struct {
 	parks   int          // calls
 	settles int          // calls
 	fail    func() error // asked before every call
+	lost    func() error // asked after what Park and Settle do is done: the answer does not arrive
 	slow    time.Duration
 	gone    bool
 	trace   func(string, ...any)
@@ -57,6 +58,18 @@ func (m *memoryParker) enter() error {
 	return nil
 }
 
+// answer is under the mutex.
+func (m *memoryParker) answer() error {
+	if m.lost == nil {
+		return nil
+	}
+	err := m.lost()
+	if err != nil {
+		m.note("the answer is lost")
+	}
+	return err
+}
+
 // delay has every later call take a time.
 func (m *memoryParker) delay(d time.Duration) {
 	m.mu.Lock()
@@ -75,7 +88,8 @@ func (m *memoryParker) Park(_ context.Context, items []Parked) ([]int64, error) 
 		m.note("park %s %s attempts %d due %s", it.Event.ID, it.State, it.Attempts, it.Due.Format("04:05.000"))
 	}
 	for i, it := range items {
-		if slices.ContainsFunc(m.rows, func(r Parked) bool { return r.Event.Place == it.Event.Place }) {
+		if there := slices.IndexFunc(m.rows, func(r Parked) bool { return r.Event.Place == it.Event.Place }); there >= 0 {
+			ids[i] = m.rows[there].ID
 			continue
 		}
 		m.nextID++
@@ -84,7 +98,7 @@ func (m *memoryParker) Park(_ context.Context, items []Parked) ([]int64, error) 
 		m.rows = append(m.rows, it)
 	}
 	m.sort()
-	return ids, nil
+	return ids, m.answer()
 }
 
 // put has the table hold a row from before the process started, whose first letter is its key.
@@ -96,6 +110,17 @@ func (m *memoryParker) put(id string, place mapping.Place) {
 		ID: m.nextID, Endpoint: "e", Lane: id[:1], Ordered: true, State: Waiting,
 		Event: &mapping.Event{ID: id, Type: "t", Key: id[:1], Keyed: true, CommitTime: time.Now(), Place: place},
 	})
+}
+
+// reconcile is what park.Store.Reconcile does.
+func (m *memoryParker) reconcile(p mapping.Position) mapping.Position {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var places []mapping.Place
+	for _, r := range m.rows {
+		places = append(places, r.Event.Place)
+	}
+	return p.With(places)
 }
 
 // sort has the rows of a key follow each other by place.
@@ -152,7 +177,7 @@ func (m *memoryParker) Settle(_ context.Context, _ string, delivered []int64, ch
 			m.rows[i].Err, m.rows[i].Status = c.Err, c.Status
 		}
 	}
-	return nil
+	return m.answer()
 }
 
 func (m *memoryParker) Review(_ context.Context, _ string, ids []int64) ([]Parked, error) {
@@ -406,6 +431,7 @@ func testEndpoint() *mapping.Endpoint {
 }
 
 func startLane(t require.TestingT, ep *mapping.Endpoint, parker *memoryParker, sender *scriptedSender, saved EndpointState) *bench {
+	saved.Position = parker.reconcile(saved.Position)
 	d, err := NewDispatcher(Config{
 		Parker: parker, Window: mapping.Window{Events: 1000, Bytes: 1 << 20}, Hold: 5 * time.Second,
 		Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
@@ -855,31 +881,85 @@ func TestLane_DrainsOnceWhatTheStreamBringsAgainAfterACrash(t *testing.T) {
 	})
 }
 
-// What waits in the table may be millions of rows, and of those that the stream cannot bring none is remembered: rows that were
-// there before the slot, or before one that was made anew, while the endpoint has no live event yet.
-func TestLane_RemembersNoRowThatTheStreamCannotBring(t *testing.T) {
+// A soft stop knows of what was parked before a kill, is drained and has yet to come again, also if the stream brought nothing before it, so that a kill
+// before a soft stop repeats no more than a kill alone.
+func TestLane_StopRemembersWhatTheStreamHasYetToBringAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		parker := &memoryParker{}
 		s := newSender(always(delivered, 0))
-		for n := range uint32(100) { // places as of park.Existing
-			parker.put(fmt.Sprintf("a%03d", n), mapping.Place{Commit: 1, Ordinal: n})
-			parker.put(fmt.Sprintf("b%03d", n), mapping.Place{Commit: streamed - 1, Ordinal: n})
+		ids := []string{"a1", "b1", "a2", "a3", "c1"}
+		for i, id := range ids { // committed to the table, and then the process was killed before it saved a position
+			parker.put(id, mapping.Place{Commit: streamed, Ordinal: uint32(i + 1)})
 		}
-		b := startLane(t, testEndpoint(), parker, s, EndpointState{})
+		state := EndpointState{}
+		for brought := range 3 {
+			b := startLane(t, testEndpoint(), parker, s, state)
+			time.Sleep(time.Second)
+			b.send(ids[:brought]...)
+			b.stop(t)
+			state.Position = b.Positions()["e"]
+			require.Len(t, state.Position.Beyond, len(ids)-brought)
+		}
+		require.Len(t, s.received(), len(ids))
+		b := startLane(t, testEndpoint(), parker, s, state)
+		b.send(append(ids, "a4")...)
 		time.Sleep(time.Second)
-		require.Len(t, s.received(), 200)
-		require.Empty(t, b.drained())
-		b.send("a999", "b999")
-		time.Sleep(time.Second)
-		require.Len(t, s.received(), 202)
-		require.Empty(t, b.drained())
+		require.Len(t, s.received(), len(ids)+1)
+		require.Zero(t, s.twice)
+		require.Empty(t, b.beyond())
+		require.Empty(t, b.Positions()["e"].Beyond)
 		b.stop(t)
 	})
 }
 
-// An endpoint that comes back has what was parked when it was taken out, and the stream is past that.
-func TestLane_OfAnEndpointThatComesBackRemembersNothingTheStreamHasPassed(t *testing.T) {
+// Of the places that were open when the process before was killed, those that are settled now are not open any more, although
+// the stream is not past the position yet.
+func TestLane_StopsBeforeItIsPastThePositionItBeganWith(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		at := func(n uint32) mapping.Place { return mapping.Place{Commit: streamed, Ordinal: n} }
+		parker := &memoryParker{}
+		parker.put("d1", at(4))
+		s := newSender(always(delivered, 0))
+		began := mapping.Position{Mark: at(6), Open: []mapping.Place{at(1), at(3), at(4), at(5)}}
+		b := startLane(t, testEndpoint(), parker, s, EndpointState{Position: began})
+		time.Sleep(time.Second)
+		b.send("a1", "b1")
+		time.Sleep(time.Second)
+		b.stop(t)
+		saved := b.Positions()["e"]
+		require.Equal(t, mapping.Position{Mark: at(6), Open: []mapping.Place{at(3), at(5)}}, saved)
+		require.ElementsMatch(t, []string{"d1", "a1"}, s.received())
+
+		b = startLane(t, testEndpoint(), parker, s, EndpointState{Position: saved})
+		b.send("a1", "b1", "c1", "d1", "e1", "f1")
+		time.Sleep(time.Second)
+		require.ElementsMatch(t, []string{"d1", "a1", "c1", "e1", "f1"}, s.received())
+		require.Zero(t, s.twice)
+		b.stop(t)
+	})
+}
+
+// What an endpoint no longer subscribes to is never brought to its lane, and not remembered for ever.
+func TestLane_ForgetsWhatTheStreamHasPassedWithoutBringingIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		parker := &memoryParker{}
+		for n := range uint32(3) {
+			parker.put("a1", mapping.Place{Commit: streamed, Ordinal: n + 1})
+		}
+		b := startLane(t, testEndpoint(), parker, newSender(always(delivered, 0)), EndpointState{})
+		time.Sleep(time.Second)
+		b.Passed(mapping.Place{Commit: streamed, Ordinal: 3})
+		require.Equal(t, []mapping.Place{{Commit: streamed, Ordinal: 3}}, b.Positions()["e"].Beyond)
+		require.Len(t, b.beyond(), 1)
+		b.stop(t)
+	})
+}
+
+// An endpoint that comes back has what was parked when it was taken out.
+func TestLane_OfAnEndpointThatComesBackTakesOnceWhatTheStreamHasYetToBring(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		parker := &memoryParker{}
@@ -890,25 +970,31 @@ func TestLane_OfAnEndpointThatComesBackRemembersNothingTheStreamHasPassed(t *tes
 		_, err := b.Reload(nil, nil)
 		require.NoError(t, err)
 		time.Sleep(time.Second)
-		for n := range uint32(100) {
+		for n := range uint32(10) {
 			parker.put(fmt.Sprintf("b%03d", n), mapping.Place{Commit: streamed, Ordinal: 2 + n})
 		}
-		b.Passed(mapping.Place{Commit: streamed, Ordinal: 100})
-		_, err = b.Reload([]*mapping.Endpoint{b.ep}, nil)
+		b.Passed(mapping.Place{Commit: streamed, Ordinal: 10})
+		_, err = b.Reload([]*mapping.Endpoint{b.ep}, map[string]EndpointState{"e": {Position: parker.reconcile(mapping.Position{})}})
 		require.NoError(t, err)
 		time.Sleep(time.Second)
-		require.Len(t, s.received(), 101)
-		require.Len(t, b.drained(), 2, "of those the stream has yet to bring")
+		require.Len(t, s.received(), 11)
+		require.Len(t, b.Positions()["e"].Beyond, 2, "of those the stream has yet to bring")
+		b.places = 9
+		b.send("b008", "b009", "b010")
+		time.Sleep(time.Second)
+		require.Len(t, s.received(), 12)
+		require.Zero(t, s.twice)
+		require.Empty(t, b.beyond())
 		b.stop(t)
 	})
 }
 
-// drained returns what the lane of the endpoint remembers to have drained.
-func (b *bench) drained() map[mapping.Place]struct{} {
+// beyond returns what the lane of the endpoint still remembers from before it.
+func (b *bench) beyond() map[mapping.Place]struct{} {
 	l := (*b.lanes.Load())[0]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.drained
+	return l.earlier.beyond
 }
 
 func TestLane_RateLimitsAttempts(t *testing.T) {

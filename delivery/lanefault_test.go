@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -289,6 +290,36 @@ func TestLane_KeepsNoTimeOfWhatAnOperatorRetries(t *testing.T) {
 		b.Notify("e", EndpointState{})
 		time.Sleep(time.Second)
 		require.Equal(t, []string{"a1", "a2"}, s.received())
+		b.stop(t)
+	})
+}
+
+// What is in the air when it is parked, and is taken by the endpoint while the answer of the database does not arrive, may have
+// become a row: it is not delivered again out of the table.
+func TestLane_RemovesTheRowOfWhatWasTakenWhileItsCommitWasInDoubt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		parker := &memoryParker{}
+		lost := 2
+		parker.lost = func() error {
+			if lost--; lost >= 0 {
+				return errors.New("the connection was cut")
+			}
+			return nil
+		}
+		s := newSender(always(delivered, 1200*time.Millisecond))
+		b := startLane(t, testEndpoint(), parker, s, EndpointState{})
+		time.Sleep(time.Second)
+		b.send("a1", "a2")
+		time.Sleep(900 * time.Millisecond)
+		b.Notify("e", EndpointState{Paused: true}) // a1 is in the air
+		time.Sleep(time.Minute)
+		require.Equal(t, []string{"a1"}, s.received())
+		require.Equal(t, 1, parker.count(Waiting), "a2")
+		b.Notify("e", EndpointState{})
+		time.Sleep(time.Minute)
+		require.Equal(t, []string{"a1", "a2"}, s.received())
+		require.Zero(t, s.twice)
 		b.stop(t)
 	})
 }

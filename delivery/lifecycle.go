@@ -97,16 +97,13 @@ func (l *lane) stop() {
 func (l *lane) position(next mapping.Place, limit int) mapping.Position {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := mapping.Position{Mark: next}
-	if r := l.resume; next.Before(r.Mark) {
-		return r // still in what was settled before this process started
+	var open []mapping.Place
+	for it := l.open.head; it != nil && len(open) <= limit && it.event.Place.Before(next); it = it.next {
+		open = append(open, it.event.Place)
 	}
-	for it := l.open.head; it != nil && it.event.Place.Before(next); it = it.next {
-		if len(p.Open) == limit {
-			p.Mark = it.event.Place
-			break
-		}
-		p.Open = append(p.Open, it.event.Place)
+	p := l.earlier.position(next, open)
+	if len(p.Open) > limit {
+		p.Mark, p.Open = p.Open[limit], p.Open[:limit]
 	}
 	return p
 }

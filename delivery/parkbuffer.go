@@ -51,14 +51,6 @@ func (b *parkBuffer) take() []*item {
 // hasten has everything written now.
 func (b *parkBuffer) hasten() { b.due = time.Time{} }
 
-// putBack undoes take.
-func (b *parkBuffer) putBack(batch []*item) {
-	for _, it := range batch {
-		it.write = buffered
-	}
-	b.items = append(batch, b.items...)
-}
-
 // empty takes out everything.
 func (b *parkBuffer) empty() []*item {
 	items := b.items
@@ -69,7 +61,7 @@ func (b *parkBuffer) empty() []*item {
 // wantsPark reports whether the buffer is to be written now: it has waited long enough, or somebody waits for it.
 func (l *lane) wantsPark(now time.Time) bool {
 	b := &l.table.parks
-	return len(b.items) > 0 && (!l.gathers() || !now.Before(b.due))
+	return len(l.table.unsure) > 0 || len(b.items) > 0 && (!l.gathers() || !now.Before(b.due))
 }
 
 // gathers reports whether what is in the buffer may wait for company. A reader that rests because the window is full must

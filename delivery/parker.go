@@ -49,8 +49,8 @@ type Backlog struct {
 type Parker interface {
 	// Park adds deliveries and returns their IDs. Those of one endpoint and Lane key follow each other by their event's place, in
 	// commit order, whatever the order of items and calls: one may go before what is parked already. Where the place is the
-	// same, as without one, the order parked counts. One whose (endpoint, place) is parked already is left as it is and gets
-	// ID 0, so a resend after a crash changes nothing. A waiting one with a Due holds back the later ones of its key, those of
+	// same, as without one, the order parked counts. One whose (endpoint, place) is parked already is left as it is, so that the
+	// call may be repeated whose answer was lost. A waiting one with a Due holds back the later ones of its key, those of
 	// the same call included.
 	Park(ctx context.Context, items []Parked) ([]int64, error)
 

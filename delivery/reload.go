@@ -34,7 +34,7 @@ func (d *Dispatcher) Reload(endpoints []*mapping.Endpoint, saved map[string]Endp
 		switch {
 		case l == nil:
 			state := saved[ep.Name]
-			state.Position = mapping.Position{}
+			state.Position = mapping.Position{Beyond: state.Position.Beyond}
 			l = newLane(ep, senders[i], d.env, d.cfg.Metrics.lane(ep.Name), state)
 			begin = append(begin, l)
 			changes = append(changes, "endpoint "+ep.Name+" added")

@@ -25,6 +25,7 @@ type tableWork struct {
 	blocked  map[string]struct{} // keys whose new deliveries go to the table although others do not
 
 	parks     parkBuffer
+	unsure    []*item   // of a Park that ended with an error: they may be rows, until it is done again
 	delivered []int64   // rows to remove
 	settleDue time.Time // when the first of them is to be
 	changed   []*item   // rows to change
@@ -91,7 +92,9 @@ func (t *tableWork) leave(q *keyQueue) {
 }
 
 // pending reports whether there is something to write, though it be in a while.
-func (t *tableWork) pending() bool { return len(t.parks.items) > 0 || t.stale() }
+func (t *tableWork) pending() bool {
+	return len(t.parks.items) > 0 || len(t.unsure) > 0 || t.stale()
+}
 
 // stale reports whether rows there are no longer say what is so.
 func (t *tableWork) stale() bool {
@@ -121,7 +124,7 @@ func (l *lane) kickTable(now time.Time) {
 func (l *lane) wantsSave(now time.Time) bool { return l.wantsSettle(now) || l.wantsPark(now) }
 
 func (l *lane) wantsCheck() bool {
-	return l.table.check && !l.stopping && l.paused == "" && l.state == BreakerClosed && !l.rekeying
+	return l.table.check && len(l.table.unsure) == 0 && !l.stopping && l.paused == "" && l.state == BreakerClosed && !l.rekeying
 }
 
 // wantsMore reports whether parked deliveries should be fetched: they may be sent now, and memory runs low of them.
@@ -229,9 +232,11 @@ func (l *lane) save() error {
 func (l *lane) saveParks() error {
 	defer l.takeTurn()()
 	t := &l.table
-	items := t.parks.take()
+	items := t.unsure
 	if len(items) == 0 {
-		return nil
+		if items = t.parks.take(); len(items) == 0 {
+			return nil
+		}
 	}
 	rows := make([]Parked, len(items))
 	for i, it := range items {
@@ -240,13 +245,9 @@ func (l *lane) saveParks() error {
 	l.mu.Unlock()
 	ids, err := l.env.parker.Park(l.env.write, rows)
 	l.mu.Lock()
-	if err != nil {
-		t.parks.putBack(items)
-		for i, it := range items { // what was decided meanwhile is decided again, now that nothing is under way
-			if q := items[i].queue; it.result != nil && q.head == it {
-				l.resolve(q, *it.result)
-			}
-		}
+	t.unsure = nil
+	if err != nil { // perhaps only the answer was lost
+		t.unsure = items
 		return err
 	}
 	failpoint.Hit("parked")
@@ -276,6 +277,9 @@ func (l *lane) row(it *item) Parked {
 
 // parked takes in that an item has become a row.
 func (l *lane) parked(it *item, id int64) {
+	if _, there := l.table.taken[id]; there {
+		id = 0
+	}
 	it.write, it.id = unwritten, id
 	l.settle(it)
 	if it.dead {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,7 +101,7 @@ func (t *tenure) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.saved = positions
+	t.saved = maps.Clone(positions)
 	states, err := t.endpointStates(ctx)
 	if err != nil {
 		return err
@@ -111,7 +110,9 @@ func (t *tenure) prepare(ctx context.Context) error {
 	var start cdc.LSN
 	for cfg != r.cfg.Load() { // it may be replaced while the database is asked
 		cfg = r.cfg.Load()
-		start = resume(cfg, positions, states)
+		if start, err = t.resume(ctx, cfg, positions, states); err != nil {
+			return err
+		}
 		if err := t.enrol(ctx, cfg, states); err != nil {
 			return err
 		}
@@ -158,34 +159,6 @@ func (t *tenure) endpointStates(ctx context.Context) (map[string]delivery.Endpoi
 		states[name] = state
 	}
 	return states, nil
-}
-
-// resume gives each endpoint its position, and returns where the stream has to start for all of them. An endpoint that
-// has none is new, and starts where the last relay stopped; if nothing was ever saved, all start where the slot stands.
-func resume(cfg *mapping.Config, positions map[string]mapping.Position, states map[string]delivery.EndpointState) cdc.LSN {
-	if len(positions) == 0 {
-		return 0
-	}
-	var now mapping.Place
-	for _, p := range positions {
-		if now.Before(p.Mark) {
-			now = p.Mark
-		}
-	}
-	start := now
-	for _, ep := range cfg.Endpoints {
-		p, known := positions[ep.Name]
-		if !known {
-			p = mapping.Position{Mark: now}
-		}
-		state := states[ep.Name]
-		state.Position = p
-		states[ep.Name] = state
-		if p.Least().Before(start) {
-			start = p.Least()
-		}
-	}
-	return start.Commit
 }
 
 // run lives through the tenure. When ctx is done it stops softly: reading ends, attempts under way finish, the rest is
@@ -268,15 +241,11 @@ func (t *tenure) unmoved(ctx context.Context) (bool, error) {
 		}
 		was, known := t.saved[name]
 		tried, unsure := t.tried[name]
-		if !(known && samePosition(p, was)) && !(unsure && samePosition(p, tried)) {
+		if !(known && p.Equal(was)) && !(unsure && p.Equal(tried)) {
 			return false, nil
 		}
 	}
 	return true, nil
-}
-
-func samePosition(a, b mapping.Position) bool {
-	return a.Mark == b.Mark && slices.Equal(a.Open, b.Open)
 }
 
 // savePositions saves what moved, about once a second.
@@ -305,7 +274,7 @@ func (t *tenure) save(ctx context.Context) error {
 	defer t.mu.Unlock()
 	moved := make(map[string]mapping.Position)
 	for name, p := range t.dispatcher.Positions() {
-		if was, known := t.saved[name]; !known || !samePosition(was, p) {
+		if was, known := t.saved[name]; !known || !was.Equal(p) {
 			moved[name] = p
 		}
 	}
@@ -352,6 +321,9 @@ func (t *tenure) reload(cfg *mapping.Config) ([]string, error) {
 	defer cancel()
 	states, err := t.endpointStates(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.returning(ctx, cfg, states); err != nil {
 		return nil, err
 	}
 	changes, err := t.pump.reload(cfg, states)

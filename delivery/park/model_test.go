@@ -157,7 +157,7 @@ func (m *model) resend(r *rapid.T) {
 	p.Ordered, p.Event.Keyed = again.Ordered, again.Ordered
 	ids, err := m.s.Park(m.t.Context(), []delivery.Parked{again, p})
 	require.NoError(r, err)
-	require.Zero(r, ids[0])
+	require.Equal(r, again.ID, ids[0])
 	p.ID = ids[1]
 	m.rows[m.clock] = &p
 }

@@ -15,7 +15,6 @@ import (
 // newRow is an item on its way into the table.
 type newRow struct {
 	*delivery.Parked
-	index   int // in the call
 	id, nth int64
 	queue   *string
 	blocked bool
@@ -41,7 +40,7 @@ func (s *Store) park(ctx context.Context, items []delivery.Parked, tell bool) ([
 	}
 	endpoints := endpointsOf(items)
 	known, err := s.locked(ctx, endpoints, func(tx pgx.Tx, known map[string]*remembered) error {
-		rows, err := s.unparked(ctx, tx, items, known)
+		rows, err := s.unparked(ctx, tx, items, known, ids)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
@@ -58,9 +57,6 @@ func (s *Store) park(ctx context.Context, items []delivery.Parked, tell bool) ([
 		}
 		if err := s.release(ctx, tx, shut(ahead)); err != nil {
 			return err
-		}
-		for i := range rows {
-			ids[rows[i].index] = rows[i].id
 		}
 		note(known, states)
 		if tell {
@@ -83,14 +79,23 @@ type seat struct {
 	place    mapping.Place
 }
 
-// unparked returns rows, with their IDs, for the items that are not in the table yet. Only a place that is not newer than all
-// there is looked up, which after a crash is many and otherwise few.
-func (s *Store) unparked(ctx context.Context, tx pgx.Tx, items []delivery.Parked, known map[string]*remembered) ([]newRow, error) {
+// columnsOf returns them as a statement takes them.
+func columnsOf(seats []seat) (endpoints, lsns []string, ordinals []int64) {
+	endpoints, lsns, ordinals = make([]string, len(seats)), make([]string, len(seats)), make([]int64, len(seats))
+	for i, p := range seats {
+		endpoints[i], lsns[i], ordinals[i] = p.endpoint, p.place.Commit.String(), int64(p.place.Ordinal)
+	}
+	return endpoints, lsns, ordinals
+}
+
+// unparked returns rows for the items that are not in the table yet, and puts the ID of each item into ids. Only a place that
+// is not newer than all there is looked up, which is many when a call is repeated and otherwise few.
+func (s *Store) unparked(ctx context.Context, tx pgx.Tx, items []delivery.Parked, known map[string]*remembered, ids []int64) ([]newRow, error) {
 	b, err := s.before(ctx, tx, len(items), slices.Collect(maps.Keys(known)), known)
 	if err != nil {
 		return nil, err
 	}
-	seen := make(map[seat]bool, len(items))
+	seen := make(map[seat]int64, len(items)) // IDs
 	var doubtful []seat
 	for i := range items {
 		p := seat{items[i].Endpoint, items[i].Event.Place}
@@ -104,13 +109,15 @@ func (s *Store) unparked(ctx context.Context, tx pgx.Tx, items []delivery.Parked
 	rows := make([]newRow, 0, len(items))
 	for i := range items {
 		p := seat{items[i].Endpoint, items[i].Event.Place}
-		if seen[p] {
+		if id, there := seen[p]; there {
+			ids[i] = id
 			continue
 		}
 		if p.place.Commit != 0 { // what has no place in the stream is not sent again by it
-			seen[p] = true
+			seen[p] = b.ids[i]
 		}
-		r := newRow{Parked: &items[i], index: i, id: b.ids[i]}
+		ids[i] = b.ids[i]
+		r := newRow{Parked: &items[i], id: b.ids[i]}
 		lane, ordered := items[i].Lane, items[i].Ordered
 		if order := b.orders[items[i].Endpoint]; order != "" {
 			lane, ordered = delivery.LaneKey(order, items[i].Event)
@@ -178,24 +185,31 @@ CROSS JOIN LATERAL (
   WHERE d.endpoint = e.name AND d.lsn > '0/0' ORDER BY d.lsn DESC, d.ordinal DESC LIMIT 1) l`
 
 const findSQL = `
-SELECT k.endpoint, (k.lsn - '0/0'::pg_lsn)::bigint, k.ordinal
+SELECT k.endpoint, (k.lsn - '0/0'::pg_lsn)::bigint, k.ordinal, l.id
 FROM unnest($1::text[], $2::text[]::pg_lsn[], $3::bigint[]) AS k(endpoint, lsn, ordinal)
 CROSS JOIN LATERAL (
-  SELECT FROM {{schema}}.delivery d
+  SELECT d.id FROM {{schema}}.delivery d
   WHERE d.endpoint = k.endpoint AND d.lsn = k.lsn AND d.ordinal = k.ordinal AND d.lsn > '0/0' LIMIT 1) l`
 
-// find notes which of the seats are taken.
-func (s *Store) find(ctx context.Context, tx pgx.Tx, seats []seat, seen map[seat]bool) error {
+// querier is the pool, or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// find notes which of the seats are taken, and by the row of which ID.
+func (s *Store) find(ctx context.Context, q querier, seats []seat, seen map[seat]int64) error {
 	if len(seats) == 0 {
 		return nil
 	}
-	endpoints, lsns, ordinals := make([]string, len(seats)), make([]string, len(seats)), make([]int64, len(seats))
-	for i, p := range seats {
-		endpoints[i], lsns[i], ordinals[i] = p.endpoint, p.place.Commit.String(), int64(p.place.Ordinal)
-	}
-	found, err := tx.Query(ctx, s.sql(findSQL), endpoints, lsns, ordinals)
+	endpoints, lsns, ordinals := columnsOf(seats)
+	found, err := q.Query(ctx, s.sql(findSQL), endpoints, lsns, ordinals)
 	if err == nil {
-		err = eachPlace(found, func(endpoint string, place mapping.Place) { seen[seat{endpoint, place}] = true })
+		var endpoint string
+		var lsn, ordinal, id int64
+		_, err = pgx.ForEachRow(found, []any{&endpoint, &lsn, &ordinal, &id}, func() error {
+			seen[seat{endpoint, *placeOf(&lsn, &ordinal)}] = id
+			return nil
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("look for resends: %w", err)

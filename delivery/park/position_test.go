@@ -1,10 +1,12 @@
 package park
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"relay/delivery"
 	"relay/mapping"
 )
 
@@ -30,6 +32,16 @@ func TestPositions_OnlyGoForwardWithinTheirSlot(t *testing.T) {
 	save(origin, map[string]mapping.Position{"a": ahead})
 	require.Equal(t, ahead, load(origin)["a"], "what was open is settled")
 
+	early := mapping.Position{Mark: at(5), Beyond: []mapping.Place{at(6), at(6).Next(), at(8)}}
+	save(origin, map[string]mapping.Position{"c": early})
+	require.Equal(t, early, load(origin)["c"])
+	early.Beyond = append(early.Beyond, at(9))
+	save(origin, map[string]mapping.Position{"c": early})
+	require.Equal(t, early, load(origin)["c"])
+	past := mapping.Position{Mark: at(9).Next()}
+	save(origin, map[string]mapping.Position{"c": past})
+	require.Equal(t, past, load(origin)["c"], "the stream is past what lay beyond")
+
 	rebuilt := Origin{System: "7300000000000000002", Slot: "relay"}
 	require.Empty(t, load(rebuilt), "progress in another cluster means nothing")
 	save(rebuilt, map[string]mapping.Position{"a": {Mark: at(1)}})
@@ -37,9 +49,71 @@ func TestPositions_OnlyGoForwardWithinTheirSlot(t *testing.T) {
 
 	require.NoError(t, s.DeletePositions(ctx, "a"))
 	require.Empty(t, load(rebuilt))
-	require.Len(t, load(origin), 1)
+	require.Len(t, load(origin), 2)
 	require.NoError(t, s.DeletePositions(ctx))
 	require.Empty(t, load(origin))
+}
+
+// What was parked after the last save before a crash is settled all the same, from the position on and where it was open.
+func TestReconcile_FindsWhatIsParkedAndMayComeAgain(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	at := func(n int) mapping.Place { return mapping.Place{Commit: 1 << 40, Ordinal: uint32(n)} }
+	placed := func(endpoint string, place mapping.Place) delivery.Parked {
+		it := item(1, "k")
+		it.Endpoint, it.Event.Place = endpoint, place
+		return it
+	}
+	dead := placed("a", at(8))
+	dead.State = delivery.Dead
+	park(t, s, placed("a", at(1)), placed("a", at(3)), placed("a", at(4)), placed("a", at(6)), dead, placed("a", mapping.Place{}),
+		placed("a", mapping.Place{Commit: at(0).Commit + 1}), // a byte before a record: of a row from before the slot
+		placed("b", at(5)), placed("b", at(7)))
+	origin := Origin{System: "7300000000000000001", Slot: "relay"}
+	positions := map[string]mapping.Position{
+		"a": {Mark: at(6), Open: []mapping.Place{at(2), at(4), at(5)}, Beyond: []mapping.Place{at(7)}},
+		"b": {Mark: at(6)},
+		"c": {Mark: at(1)},
+	}
+	got, err := s.Reconcile(t.Context(), origin, positions)
+	require.NoError(t, err)
+	require.Equal(t, map[string]mapping.Position{
+		"a": {Mark: at(6), Open: []mapping.Place{at(2), at(5)}, Beyond: []mapping.Place{at(6), at(7), at(8)}},
+		"b": {Mark: at(6), Beyond: []mapping.Place{at(7)}},
+		"c": {Mark: at(1)},
+	}, got)
+}
+
+// What waits may be millions of rows, of which the stream brings none.
+func TestReconcile_LeavesOutWhatTheSlotHasConfirmed(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	now := func() (place mapping.Place) {
+		require.NoError(t, s.pool.QueryRow(t.Context(), `SELECT pg_current_wal_insert_lsn()`).Scan(&place.Commit))
+		return place
+	}
+	before := item(1, "k")
+	before.Event.Place = now()
+	before.Event.Place.Commit -= 2
+	park(t, s, before)
+	origin := Origin{System: "7300000000000000001", Slot: "reconcile_" + s.pool.Config().ConnConfig.Database}
+	none := map[string]mapping.Position{"a": {}}
+	got, err := s.Reconcile(t.Context(), origin, none)
+	require.NoError(t, err)
+	require.Equal(t, none, got, "a slot that is yet to be made begins later")
+
+	_, err = s.pool.Exec(t.Context(), `SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, origin.Slot)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_, err := s.pool.Exec(context.WithoutCancel(t.Context()), `SELECT pg_drop_replication_slot($1)`, origin.Slot)
+		require.NoError(t, err)
+	})
+	after := item(2, "k")
+	after.Event.Place = now()
+	park(t, s, after)
+	got, err = s.Reconcile(t.Context(), origin, none)
+	require.NoError(t, err)
+	require.Equal(t, map[string]mapping.Position{"a": {Beyond: []mapping.Place{after.Event.Place}}}, got)
 }
 
 func TestPositions_KeepOpenPlacesShort(t *testing.T) {
@@ -49,12 +123,12 @@ func TestPositions_KeepOpenPlacesShort(t *testing.T) {
 		places = append(places, mapping.Place{Commit: 0x16B3748, Ordinal: 3 * i})
 	}
 	places = append(places, mapping.Place{Commit: 0x16B3750}, mapping.Place{Commit: 0x16B3750, Ordinal: 1<<32 - 1})
-	text := formatOpen(places)
+	text := formatPlaces(places)
 	require.Less(t, len(text), 100_000)
-	got, err := parseOpen(text)
+	got, err := parsePlaces(text)
 	require.NoError(t, err)
 	require.Equal(t, places, got)
-	_, err = parseOpen("0/16B3748+1 +x")
+	_, err = parsePlaces("0/16B3748+1 +x")
 	require.Error(t, err)
 }
 
