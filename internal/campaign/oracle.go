@@ -35,10 +35,7 @@ func (i Interval) explains(taken, again time.Time) bool {
 // sender died is still read by the endpoint.
 const (
 	slackBefore = 2 * time.Second
-
-	// What was parked in the last second before a kill and is drained after it is remembered in memory until the stream has brought it again.
-	// A soft stop before that forgets it: seen with RELAY_SEED=421854, and a fault of relay's, not of the oracle's.
-	slackAfter = 3 * time.Second
+	slackAfter  = time.Second
 
 	// After the database was away the relay needs its connections, the drain's lock and a save before it is as before.
 	slackDatabase = 5 * time.Second
