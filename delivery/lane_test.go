@@ -32,6 +32,7 @@ type memoryParker struct {
 	fail    func() error // asked before every call
 	lost    func() error // asked after what Park and Settle do is done: the answer does not arrive
 	slow    time.Duration
+	reach   int // most rows of a key that Next returns before one is settled; 0: any number
 	gone    bool
 	trace   func(string, ...any)
 	seen    time.Time // when Next was last called
@@ -133,9 +134,30 @@ func (m *memoryParker) blocked(i int, now time.Time) bool {
 	if r.Due.After(now) {
 		return true
 	}
+	if m.outOfReach(i) {
+		return true
+	}
 	return r.Ordered && slices.ContainsFunc(m.rows[:i], func(o Parked) bool {
 		return o.State == Waiting && o.Ordered && o.Lane == r.Lane && o.Due.After(now)
 	})
+}
+
+// outOfReach reports whether a row is held back until one before it is settled.
+func (m *memoryParker) outOfReach(i int) bool {
+	r := m.rows[i]
+	if !r.Ordered || m.reach == 0 {
+		return false
+	}
+	ahead := 0
+	for _, o := range m.rows[:i] {
+		if o.State == Waiting && o.Ordered && o.Lane == r.Lane {
+			ahead++
+			if !o.Due.IsZero() {
+				return true
+			}
+		}
+	}
+	return ahead >= m.reach
 }
 
 func (m *memoryParker) Next(_ context.Context, _ string, taken []int64, limit int, size int64) ([]Parked, bool, error) {
@@ -257,15 +279,15 @@ func (m *memoryParker) Backlog(_ context.Context, _ string, limit int) (Backlog,
 		return Backlog{}, err
 	}
 	var b Backlog
-	for _, r := range m.rows {
+	for i, r := range m.rows {
 		if r.State != Waiting {
 			continue
 		}
 		b.Waiting = true
-		if r.Due.After(m.seen) {
-			if b.Due.IsZero() || r.Due.Before(b.Due) {
-				b.Due = r.Due
-			}
+		if r.Due.After(m.seen) && (b.Due.IsZero() || r.Due.Before(b.Due)) {
+			b.Due = r.Due
+		}
+		if r.Due.After(m.seen) || m.outOfReach(i) {
 			if r.Ordered && len(b.Blocked) <= limit && !slices.Contains(b.Blocked, r.Lane) {
 				b.Blocked = append(b.Blocked, r.Lane)
 			}
@@ -1139,6 +1161,7 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 	badness := rapid.IntRange(0, 60).Draw(rt, "percent bad")
 	tableBadness := rapid.IntRange(0, 30).Draw(rt, "percent table errors")
 	slow := rapid.SampledFrom([]time.Duration{0, time.Millisecond, 300 * time.Millisecond}).Draw(rt, "table latency")
+	reach := rapid.SampledFrom([]int{0, 1, 3}).Draw(rt, "reach")
 	gap := rapid.SampledFrom([]time.Duration{0, time.Millisecond, 200 * time.Millisecond, 2 * time.Second}).Draw(rt, "gap")
 	restarts := rapid.IntRange(0, 2).Draw(rt, "restarts")
 	conc := rapid.IntRange(1, 5).Draw(rt, "concurrency")
@@ -1163,7 +1186,7 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 		if batch > 1 {
 			inBatches(ep, batch)
 		}
-		parker := &memoryParker{slow: slow, fail: func() error {
+		parker := &memoryParker{slow: slow, reach: reach, fail: func() error {
 			if !mended.Load() && roll(tableBadness) {
 				return errors.New("table fault")
 			}

@@ -28,6 +28,7 @@ func TestLane_RepeatsOnlyWhatALifeThatWasKilledDelivered(t *testing.T) {
 			table:   rapid.SampledFrom([]int{0, 0, 20}).Draw(rt, "percent table errors"),
 			lost:    rapid.SampledFrom([]int{0, 0, 20}).Draw(rt, "percent answers lost"),
 			order:   rapid.SampledFrom([]mapping.Order{mapping.OrderKey, mapping.OrderKey, mapping.OrderStrict, mapping.OrderNone}).Draw(rt, "order"),
+			reach:   rapid.SampledFrom([]int{0, 1, 3}).Draw(rt, "reach"),
 			seed:    rapid.Uint64().Draw(rt, "seed"),
 			faults:  &faults{},
 		}
@@ -67,6 +68,7 @@ type history struct {
 	mu   sync.Mutex
 	seed uint64
 
+	reach  int // rows of a key
 	parker *memoryParker
 	saved  mapping.Position
 	got    []string
@@ -82,7 +84,7 @@ func (h *history) roll(percent int) bool {
 
 func (h *history) run(lives []life) {
 	h.last = make(map[string]int)
-	h.parker = &memoryParker{trace: h.faults.trace, fail: func() error {
+	h.parker = &memoryParker{reach: h.reach, trace: h.faults.trace, fail: func() error {
 		if h.roll(h.table) {
 			return errors.New("table fault")
 		}

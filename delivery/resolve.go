@@ -89,17 +89,12 @@ func (l *lane) deliver(it *item) {
 	case it.id != 0:
 		l.table.delivers(it.id)
 		l.table.drop(it)
-		l.unblocked(it)
+		l.table.frees = l.table.frees || l.holdsBack(it)
 	}
 }
 
-// unblocked looks for the deliveries that a parked one may have held back in the table.
-func (l *lane) unblocked(it *item) {
-	key, keyed := l.laneKey(it.event)
-	if l.behind(key, keyed) {
-		l.table.more = true
-	}
-}
+// holdsBack reports whether a parked delivery may hold back others in the table.
+func (l *lane) holdsBack(it *item) bool { return l.behind(l.laneKey(it.event)) }
 
 // settle lets go of what a live item held back. What it stands for is durable: delivered, or committed to the table.
 func (l *lane) settle(it *item) {

@@ -41,7 +41,8 @@ func (l *lane) settleRows() error {
 	if len(delivered)+len(changed) == 0 {
 		return nil
 	}
-	t.delivered, t.changed = nil, nil
+	frees := t.frees
+	t.delivered, t.changed, t.frees = nil, nil, false
 	rows := make([]Parked, len(changed))
 	for i, it := range changed {
 		it.noted = false
@@ -55,7 +56,7 @@ func (l *lane) settleRows() error {
 	err := l.env.parker.Settle(l.env.write, l.name, delivered, rows)
 	l.mu.Lock()
 	if err != nil {
-		t.delivered = append(delivered, t.delivered...)
+		t.delivered, t.frees = append(delivered, t.delivered...), frees || t.frees
 		for _, it := range changed {
 			t.change(it, it.keep)
 		}
@@ -64,6 +65,7 @@ func (l *lane) settleRows() error {
 	for _, id := range delivered {
 		delete(t.taken, id)
 	}
+	t.more = t.more || frees
 	for i, it := range changed {
 		l.rewritten(it, rows[i])
 	}
@@ -76,7 +78,7 @@ func (l *lane) rewritten(it *item, row Parked) {
 	case row.State == Dead:
 		l.metrics.dead.Inc()
 		l.release(it)
-		l.unblocked(it)
+		l.table.more = l.table.more || l.holdsBack(it)
 	case !it.keep:
 		l.table.drop(it)
 		l.later(row.Due)

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -63,6 +64,34 @@ func TestLane_RemovesWhatWasDeliveredWithinItsLinger(t *testing.T) {
 		time.Sleep(10*time.Second - settleLinger - time.Millisecond)
 		synctest.Wait()
 		require.Zero(t, parker.count(Waiting), "there is no company to wait for")
+		b.stop(t)
+	})
+}
+
+// Of a key that has more rows than may be read at a time, the rest is let through when the first are removed, which may be after
+// the lane has looked for more.
+func TestLane_FetchesWhatItsSettlingLetsThrough(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		parker, lost := &memoryParker{reach: 1}, 0
+		parker.lost = func() error {
+			if lost++; lost == 1 {
+				return errors.New("the connection was cut")
+			}
+			return nil
+		}
+		for i, id := range []string{"a1", "a2", "a3", "b1"} {
+			parker.put(id, mapping.Place{Commit: streamed, Ordinal: uint32(i + 1)})
+		}
+		b := startLane(t, testEndpoint(), parker, newSender(func(id string, _ int) (Outcome, time.Duration) {
+			if id == "b1" {
+				return delivered, 10 * time.Second // so that the lane is not empty
+			}
+			return delivered, time.Millisecond
+		}), EndpointState{})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, []string{"a1", "a2", "a3"}, b.sender.received())
 		b.stop(t)
 	})
 }

@@ -296,10 +296,27 @@ func (s *System) Drained(limit time.Duration) {
 			s.t.Errorf("not drained after %s: %s; the end of the relay's log:\n%s", limit, why, tail(s.Relay.Log()))
 			status, err := s.Relay.Status()
 			s.t.Logf("status %+v, %v", status, err)
+			s.t.Logf("rows:\n%s", s.rows())
 			return
 		}
 		time.Sleep(max(100*time.Millisecond, 5*time.Since(began))) // there is no event for it, and a look is not for free
 	}
+}
+
+// rows says of each endpoint's rows what decides when they are read.
+func (s *System) rows() string {
+	found, err := s.Connect().Query(s.t.Context(), `SELECT format('%s %s blocked %s due %s: %s rows of %s queues, turns %s to %s, parked %s to %s',
+  endpoint, state, blocked, CASE WHEN due IS NULL THEN 'now' WHEN due > now() THEN 'later' ELSE 'since' END, count(*), count(DISTINCT queue),
+  min(turn), max(turn), min(parked_at), max(parked_at)) FROM relay.delivery GROUP BY endpoint, state, blocked,
+  CASE WHEN due IS NULL THEN 'now' WHEN due > now() THEN 'later' ELSE 'since' END`)
+	if err != nil {
+		return err.Error()
+	}
+	lines, err := pgx.CollectRows(found, pgx.RowTo[string])
+	if err != nil {
+		return err.Error()
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (s *System) undrained() string {
