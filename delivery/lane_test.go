@@ -1019,6 +1019,18 @@ func (b *bench) beyond() map[mapping.Place]struct{} {
 	return l.earlier.beyond
 }
 
+// An endpoint whose breaker was open when the relay was stopped, and would have let a probe go meanwhile, is probed with what is
+// parked: perhaps nothing new comes for days.
+func TestLane_ProbesWithWhatIsParkedWhereTheBreakerIsDueAtTheStart(t *testing.T) {
+	t.Parallel()
+	parker := &memoryParker{}
+	parker.put("a1", mapping.Place{Commit: streamed, Ordinal: 1})
+	saved := BreakerStatus{State: BreakerOpen, RetryAt: time.Now().Add(-time.Hour), OpenFor: time.Minute}
+	b := startLane(t, testEndpoint(), parker, newSender(always(delivered, 0)), EndpointState{Breaker: saved})
+	require.Eventually(t, func() bool { return len(b.sender.received()) == 1 }, 20*time.Second, time.Millisecond) // simulated time does not pass while a lane is made
+	b.stop(t)
+}
+
 func TestLane_RateLimitsAttempts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -243,5 +243,6 @@ func (l *lane) noteBreaker() {
 		l.outage.recovered(time.Now(), l.env.log, l.name)
 	case BreakerHalfOpen:
 		l.ramp = l.ep.Breaker.Probes
+		l.table.more = true // for a probe: a lane may begin so, and nothing new come for days
 	}
 }

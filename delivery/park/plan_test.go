@@ -48,6 +48,25 @@ func TestNext_ReadsNothingItDoesNotReturn(t *testing.T) {
 	require.Less(t, time.Since(start), time.Second, "settle, next and backlog behind a poison key")
 }
 
+// At a start the places from each endpoint's position on are read, however many rows lie before them.
+func TestReconcile_ReadsNothingFromBeforeThePosition(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	for from := 1; from <= 50_000; from += 5_000 {
+		park(t, s, items(from, from+4_999, fmt.Sprint("key", from))...)
+	}
+	cfg, err := pgx.ParseConfig(s.pool.Config().ConnString())
+	require.NoError(t, err)
+	conn, err := pgx.ConnectConfig(t.Context(), cfg)
+	require.NoError(t, err)
+	defer conn.Close(t.Context()) //nolint:errcheck // ends with the test
+	endpoints, lsns, ordinals := columnsOf([]seat{{"a", at(49_991)}, {"b", at(1)}})
+	plan := explain(t, conn, s.sql(fromSQL), endpoints, lsns, ordinals, "no such slot")
+	require.NotContains(t, plan, "Seq Scan on delivery", plan)
+	require.Regexp(t, `Index (Only )?Scan (using|on) delivery_place `, plan)
+	require.NotContains(t, plan, "Rows Removed by Filter", plan)
+}
+
 func explain(t *testing.T, conn *pgx.Conn, query string, args ...any) string {
 	t.Helper()
 	found, err := conn.Query(t.Context(), "EXPLAIN (ANALYZE, TIMING off) "+query, args...)

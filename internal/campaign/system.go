@@ -99,12 +99,17 @@ func (s *System) Subscribe(name, yaml string, match func(Row) bool) *Subscriptio
 }
 
 // Remove takes an endpoint out of the file.
-func (s *System) Remove(name string) {
+func (s *System) Remove(name string) { s.remove(name, true) }
+
+// PutBack puts one in again.
+func (s *System) PutBack(name string) { s.remove(name, false) }
+
+func (s *System) remove(name string, removed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, sub := range s.subs {
 		if sub.Name == name {
-			sub.removed = true
+			sub.removed = removed
 		}
 	}
 }
