@@ -89,12 +89,8 @@ func (l *lane) deliver(it *item) {
 	case it.id != 0:
 		l.table.delivers(it.id)
 		l.table.drop(it)
-		l.table.frees = l.table.frees || l.holdsBack(it)
 	}
 }
-
-// holdsBack reports whether a parked delivery may hold back others in the table.
-func (l *lane) holdsBack(it *item) bool { return l.behind(l.laneKey(it.event)) }
 
 // settle lets go of what a live item held back. What it stands for is durable: delivered, or committed to the table.
 func (l *lane) settle(it *item) {

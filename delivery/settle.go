@@ -41,8 +41,7 @@ func (l *lane) settleRows() error {
 	if len(delivered)+len(changed) == 0 {
 		return nil
 	}
-	frees := t.frees
-	t.delivered, t.changed, t.frees = nil, nil, false
+	t.delivered, t.changed = nil, nil
 	rows := make([]Parked, len(changed))
 	for i, it := range changed {
 		it.noted = false
@@ -56,7 +55,7 @@ func (l *lane) settleRows() error {
 	err := l.env.parker.Settle(l.env.write, l.name, delivered, rows)
 	l.mu.Lock()
 	if err != nil {
-		t.delivered, t.frees = append(delivered, t.delivered...), frees || t.frees
+		t.delivered = append(delivered, t.delivered...)
 		for _, it := range changed {
 			t.change(it, it.keep)
 		}
@@ -65,11 +64,21 @@ func (l *lane) settleRows() error {
 	for _, id := range delivered {
 		delete(t.taken, id)
 	}
-	t.more = t.more || frees
+	if len(delivered) > 0 {
+		l.freed()
+	}
 	for i, it := range changed {
 		l.rewritten(it, rows[i])
 	}
 	return nil
+}
+
+// freed looks for what the rows may have held back that are no longer in the way. It comes after the commit: a look before it finds
+// nothing.
+func (l *lane) freed() {
+	if t := &l.table; t.diverted || len(t.blocked) > 0 {
+		t.more = true
+	}
 }
 
 // rewritten takes in that the row of an item was changed.
@@ -78,7 +87,7 @@ func (l *lane) rewritten(it *item, row Parked) {
 	case row.State == Dead:
 		l.metrics.dead.Inc()
 		l.release(it)
-		l.table.more = l.table.more || l.holdsBack(it)
+		l.freed()
 	case !it.keep:
 		l.table.drop(it)
 		l.later(row.Due)

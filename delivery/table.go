@@ -28,7 +28,6 @@ type tableWork struct {
 	unsure    []*item   // of a Park that ended with an error: they may be rows, until it is done again
 	delivered []int64   // rows to remove
 	settleDue time.Time // when the first of them is to be
-	frees     bool      // others may be readable when they are removed
 	changed   []*item   // rows to change
 	taken     map[int64]*item
 	held      int64 // bytes of the taken
