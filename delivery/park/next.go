@@ -20,11 +20,11 @@ type cursor struct {
 // is skipped, not counted.
 const nextSQL = `
 WITH due AS (
-  SELECT ` + columns + ` FROM {{schema}}.delivery d
+  SELECT ` + waitingColumns + ` FROM {{schema}}.delivery d
   WHERE d.endpoint = $1 AND d.state = 'waiting' AND d.due IS NOT NULL AND d.due <= $2 AND d.id <> ALL ($3::bigint[])
   ORDER BY d.due LIMIT $4
 ), ready AS (
-  SELECT ` + columns + ` FROM {{schema}}.delivery d
+  SELECT ` + waitingColumns + ` FROM {{schema}}.delivery d
   WHERE d.endpoint = $1 AND d.state = 'waiting' AND NOT d.blocked AND d.due IS NULL AND d.turn > $5 AND d.id <> ALL ($3::bigint[])
   ORDER BY d.turn LIMIT $4 - (SELECT count(*) FROM due)
 )
@@ -50,6 +50,7 @@ func (s *Store) Next(ctx context.Context, endpoint string, taken []int64, limit 
 	var total int64
 	for i, r := range found {
 		items[i] = r.Parked
+		items[i].Endpoint = endpoint
 		total += r.Size
 		c.taken[r.ID] = r.turn
 		if r.Due.IsZero() {

@@ -10,9 +10,14 @@ import (
 	"relay/mapping"
 )
 
-// columns is what a rowReader reads, of the table delivery as d.
-const columns = `d.id, d.turn, d.endpoint, d.queue, d.state, d.attempts, d.due, d.status, d.error, d.since,
-  (d.lsn - '0/0'::pg_lsn)::bigint, d.ordinal, d.event_id, d.type, d.key, d.table_name, d.kind, d.payload, d.headers, d.detail`
+// columns is what a rowReader reads, of the table delivery as d; waitingColumns the same without what is known of rows that wait for one
+// endpoint: each column costs.
+const (
+	columns        = `d.id, d.turn, d.endpoint, d.queue, d.state` + otherColumns
+	waitingColumns = `d.id, d.turn, NULL::text, d.queue, NULL::text` + otherColumns
+	otherColumns   = `, d.attempts, d.due, d.status, d.error, d.since,
+  d.lsn, d.ordinal, d.event_id, d.type, d.key, d.table_name, d.kind, d.payload, d.headers, d.detail`
+)
 
 // row is a delivery as it is read.
 type row struct {
