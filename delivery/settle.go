@@ -9,7 +9,7 @@ import (
 // While a lane drains, what was delivered is removed from the table in so many rows at a time, or after so long. A transaction costs
 // what some hundred rows do, and a lane that begins one after each delivery has no time left to fetch.
 const (
-	settleBatch  = 512
+	settleBatch  = 1024
 	settleLinger = 50 * time.Millisecond
 )
 

@@ -9,7 +9,7 @@ import (
 
 // Limits of a lane's work with the table.
 const (
-	drainAhead = 2048      // most parked deliveries in a lane's memory while it drains
+	drainAhead = 4096      // most parked deliveries in a lane's memory while it drains
 	drainTotal = 16 * 2048 // most in all lanes', before each has but what its concurrency needs
 	drainBytes = 64 << 10  // least that a lane may have of half the window
 	backOffMin = 100 * time.Millisecond

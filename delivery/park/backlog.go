@@ -31,7 +31,7 @@ const waitingSQL = `
 SELECT EXISTS (SELECT FROM {{schema}}.delivery d WHERE d.endpoint = $1 AND d.state = 'waiting' AND NOT d.blocked AND d.due IS NULL)
     OR EXISTS (SELECT FROM {{schema}}.delivery d WHERE d.endpoint = $1 AND d.state = 'waiting' AND (d.blocked OR d.due IS NOT NULL)),
   (SELECT d.due FROM {{schema}}.delivery d
-   WHERE d.endpoint = $1 AND d.state = 'waiting' AND d.due IS NOT NULL AND d.id <> ALL ($2::bigint[]) ORDER BY d.due LIMIT 1)`
+   WHERE d.endpoint = $1 AND d.state = 'waiting' AND d.due IS NOT NULL AND d.id NOT IN (SELECT unnest($2::bigint[])) ORDER BY d.due LIMIT 1)`
 
 // Backlog is documented at delivery.Parker. It looks into indexes and counts nothing. Due is of those that Next will return:
 // what the lane had at the last Next is left out, and a time that has come since is not.

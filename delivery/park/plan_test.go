@@ -35,6 +35,7 @@ func TestNext_ReadsNothingItDoesNotReturn(t *testing.T) {
 	defer conn.Close(t.Context()) //nolint:errcheck // ends with the test
 	plan := explain(t, conn, s.sql(nextSQL), "a", time.Now(), idsOf(rows), 20, s.cursor("a").turn)
 	require.NotContains(t, plan, "Seq Scan", plan)
+	require.Contains(t, plan, "hashed SubPlan", plan)
 	require.Regexp(t, `Index Scan using delivery_ready .*rows=20(\.00)? `, plan)
 	require.NotContains(t, plan, "Rows Removed by Filter", plan)
 

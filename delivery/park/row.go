@@ -63,3 +63,11 @@ func laneOf(queue []byte, ev *mapping.Event) string {
 		return string(queue)
 	}
 }
+
+// nonNil is for a list that a statement counts or compares with: of NULL the answer is neither yes nor no.
+func nonNil(ids []int64) []int64 {
+	if ids == nil {
+		return []int64{}
+	}
+	return ids
+}
