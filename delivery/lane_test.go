@@ -1172,6 +1172,7 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 	seed := rapid.Uint64().Draw(rt, "seed")
 	badness := rapid.IntRange(0, 60).Draw(rt, "percent bad")
 	tableBadness := rapid.IntRange(0, 30).Draw(rt, "percent table errors")
+	tableLoss := rapid.SampledFrom([]int{0, 0, 15}).Draw(rt, "percent answers lost")
 	slow := rapid.SampledFrom([]time.Duration{0, time.Millisecond, 300 * time.Millisecond}).Draw(rt, "table latency")
 	reach := rapid.SampledFrom([]int{0, 1, 3}).Draw(rt, "reach")
 	gap := rapid.SampledFrom([]time.Duration{0, time.Millisecond, 200 * time.Millisecond, 2 * time.Second}).Draw(rt, "gap")
@@ -1201,6 +1202,11 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 		parker := &memoryParker{slow: slow, reach: reach, fail: func() error {
 			if !mended.Load() && roll(tableBadness) {
 				return errors.New("table fault")
+			}
+			return nil
+		}, lost: func() error {
+			if !mended.Load() && roll(tableLoss) {
+				return errors.New("lost answer")
 			}
 			return nil
 		}}
@@ -1264,7 +1270,10 @@ func runSchedule(t *testing.T, rt *rapid.T) {
 				restarts--
 				ft.trace("restart")
 				b.stop(ft)
-				saved := EndpointState{Position: b.Positions()["e"]}
+				saved := EndpointState{Position: b.Positions()["e"], Breaker: parker.breaker}
+				if !saved.Breaker.RetryAt.IsZero() {
+					saved.Breaker.State = BreakerOpen
+				}
 				last := b.places
 				b = startLane(ft, ep, parker, s, saved)
 				b.places = last

@@ -277,9 +277,6 @@ func (l *lane) row(it *item) Parked {
 
 // parked takes in that an item has become a row.
 func (l *lane) parked(it *item, id int64) {
-	if _, there := l.table.taken[id]; there {
-		id = 0
-	}
 	it.write, it.id = unwritten, id
 	l.settle(it)
 	if it.dead {
