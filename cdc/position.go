@@ -43,9 +43,22 @@ func (p Position) With(places []Place) Position {
 			q.Open = append(q.Open, open)
 		}
 	}
-	from, _ := slices.BinarySearchFunc(places, p.Mark, Place.Compare)
-	q.Beyond = slices.Compact(slices.SortedFunc(slices.Values(slices.Concat(p.Beyond, places[from:])), Place.Compare))
+	q.Beyond = slices.Compact(slices.SortedFunc(slices.Values(slices.Concat(p.Beyond, from(places, p.Mark))), Place.Compare))
 	return q
+}
+
+// From returns the position without the places before next.
+func (p Position) From(next Place) Position {
+	return Position{Mark: p.Mark, Open: from(p.Open, next), Beyond: from(p.Beyond, next)}
+}
+
+// from returns those of the places, which are in commit order, that are not before next.
+func from(places []Place, next Place) []Place {
+	i, _ := slices.BinarySearchFunc(places, next, Place.Compare)
+	if i == len(places) {
+		return nil // and does not keep the memory of the others
+	}
+	return places[i:]
 }
 
 // Equal reports whether both say the same.

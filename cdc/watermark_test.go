@@ -305,6 +305,15 @@ func TestPosition_WithPlacesCoversThemToo(t *testing.T) {
 	require.False(t, q.Equal(p))
 }
 
+func TestPosition_FromLeavesOutWhatIsPassed(t *testing.T) {
+	t.Parallel()
+	p := Position{Mark: Place{10, 5}, Open: []Place{{8, 0}, {10, 2}}, Beyond: []Place{{10, 7}, {12, 0}}}
+	require.Equal(t, p, p.From(Place{}))
+	require.Equal(t, Position{Mark: p.Mark, Open: []Place{{10, 2}}, Beyond: p.Beyond}, p.From(Place{10, 2}))
+	require.Equal(t, Position{Mark: p.Mark, Beyond: []Place{{12, 0}}}, p.From(Place{10, 8}))
+	require.Equal(t, Position{Mark: p.Mark}, p.From(Place{12, 1}))
+}
+
 // BenchmarkWatermark_Stuck is a transaction that is delivered while an older one stays open.
 func BenchmarkWatermark_Stuck(b *testing.B) {
 	w := NewWatermark(0)

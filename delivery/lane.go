@@ -46,7 +46,7 @@ type lane struct {
 	limiter *rate.Limiter // nil: no rate
 	metrics *laneMetrics
 
-	earlier earlier
+	earlier mapping.Position // what was settled before the lane began
 	open    openList
 	keys    map[string]*keyQueue
 	spare   *keyQueue // an idle one to use again
@@ -103,7 +103,7 @@ func newLane(ep *mapping.Endpoint, sender Sender, env *environment, m *laneMetri
 		name: ep.Name, env: env, ep: ep, sender: sender, metrics: m,
 		breaker: NewBreaker(ep.Breaker, ep.Timeout, saved.Breaker, nil),
 		keys:    make(map[string]*keyQueue), ramp: ep.Concurrency,
-		earlier: newEarlier(saved.Position),
+		earlier: saved.Position,
 	}
 	l.setLimiter(ep)
 	switch {
@@ -139,7 +139,7 @@ func (l *lane) setLimiter(ep *mapping.Endpoint) {
 func (l *lane) accept(ev *mapping.Event, t *ticket, failure string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.earlier.settled(ev.Place) {
+	if l.earlier.Covers(ev.Place) {
 		return false
 	}
 	l.received.Add(1)

@@ -101,7 +101,11 @@ func (l *lane) position(next mapping.Place, limit int) mapping.Position {
 	for it := l.open.head; it != nil && len(open) <= limit && it.event.Place.Before(next); it = it.next {
 		open = append(open, it.event.Place)
 	}
-	p := l.earlier.position(next, open)
+	l.earlier = l.earlier.From(next)
+	p := mapping.Position{Mark: next, Open: append(open, l.earlier.Open...), Beyond: l.earlier.Beyond}
+	if next.Before(l.earlier.Mark) {
+		p.Mark = l.earlier.Mark
+	}
 	if len(p.Open) > limit {
 		p.Mark, p.Open = p.Open[limit], p.Open[:limit]
 	}

@@ -33,9 +33,7 @@ func (d *Dispatcher) Reload(endpoints []*mapping.Endpoint, saved map[string]Endp
 		delete(old, ep.Name)
 		switch {
 		case l == nil:
-			state := saved[ep.Name]
-			state.Position = mapping.Position{Beyond: state.Position.Beyond}
-			l = newLane(ep, senders[i], d.env, d.cfg.Metrics.lane(ep.Name), state)
+			l = newLane(ep, senders[i], d.env, d.cfg.Metrics.lane(ep.Name), saved[ep.Name])
 			begin = append(begin, l)
 			changes = append(changes, "endpoint "+ep.Name+" added")
 		case senders[i] != nil:

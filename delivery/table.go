@@ -245,11 +245,11 @@ func (l *lane) saveParks() error {
 	l.mu.Unlock()
 	ids, err := l.env.parker.Park(l.env.write, rows)
 	l.mu.Lock()
-	t.unsure = nil
 	if err != nil { // perhaps only the answer was lost
 		t.unsure = items
 		return err
 	}
+	t.unsure = nil
 	failpoint.Hit("parked")
 	t.exhausted = false
 	for i, it := range items {

@@ -25,20 +25,27 @@ func (t *tenure) resume(ctx context.Context, cfg *mapping.Config, positions map[
 		}
 		own[ep.Name] = p
 	}
-	own, err := t.relay.store.Reconcile(ctx, t.origin, own)
-	if err != nil {
+	if err := t.reconcile(ctx, own, states); err != nil {
 		return 0, err
 	}
 	start := now
-	for name, p := range own {
-		state := states[name]
-		state.Position = p
-		states[name] = state
-		if p.Least().Before(start) {
-			start = p.Least()
+	for name := range own {
+		if least := states[name].Position.Least(); least.Before(start) {
+			start = least
 		}
 	}
 	return start.Commit, nil
+}
+
+// reconcile gives endpoints these positions, with what is parked as settled.
+func (t *tenure) reconcile(ctx context.Context, positions map[string]mapping.Position, states map[string]delivery.EndpointState) error {
+	positions, err := t.relay.store.Reconcile(ctx, t.origin, positions)
+	for name, p := range positions {
+		state := states[name]
+		state.Position = p
+		states[name] = state
+	}
+	return err
 }
 
 // returning gives endpoints that are to be added what is parked for them and the stream has yet to bring, from when they were in
@@ -53,14 +60,5 @@ func (t *tenure) returning(ctx context.Context, cfg *mapping.Config, states map[
 	if len(added) == 0 {
 		return nil
 	}
-	added, err := t.relay.store.Reconcile(ctx, t.origin, added)
-	if err != nil {
-		return err
-	}
-	for name, p := range added {
-		state := states[name]
-		state.Position = p
-		states[name] = state
-	}
-	return nil
+	return t.reconcile(ctx, added, states)
 }
